@@ -1,0 +1,161 @@
+/*
+ * RISC-V APLIC in the kernel
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "hw/irq.h"
+#include "hw/pci/msi.h"
+#include "hw/intc/riscv_aia_kvm.h"
+#include "hw/qdev-properties.h"
+#include "system/runstate.h"
+#include "target/riscv/kvm/aia.h"
+
+OBJECT_DECLARE_SIMPLE_TYPE(RISCVAPLICKVMState, RISCV_APLIC_KVM)
+
+struct RISCVAPLICKVMState {
+    RISCVAPLICState parent_obj;
+
+    RISCVAPLICRegs regs;
+};
+
+/*
+ * With several sockets the board creates one device each, but the kernel has
+ * one APLIC: the first device stands for it.
+ */
+static RISCVAPLICKVMState *first;
+
+static void riscv_aplic_kvm_set_irq(void *opaque, int irq, int level)
+{
+    kvm_riscv_aia_drive(irq, level);
+}
+
+static int riscv_aplic_kvm_pre_save(void *opaque)
+{
+    RISCVAPLICKVMState *s = opaque;
+    Error *err = NULL;
+
+    if (!kvm_riscv_aia_save_aplic(&s->regs, &err)) {
+        error_report_err(err);
+        return -EIO;
+    }
+    return 0;
+}
+
+static int riscv_aplic_kvm_post_load(void *opaque, int version_id)
+{
+    RISCVAPLICKVMState *s = opaque;
+    Error *err = NULL;
+
+    if (!kvm_riscv_aia_load_aplic(&s->regs, &err)) {
+        error_report_err(err);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static bool riscv_aplic_kvm_needed(void *opaque)
+{
+    return opaque == first;
+}
+
+static const VMStateDescription vmstate_riscv_aplic_kvm = {
+    .name = "riscv_aplic_kvm",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .priority = MIG_PRI_RISCV_APLIC,
+    .needed = riscv_aplic_kvm_needed,
+    .pre_save = riscv_aplic_kvm_pre_save,
+    .post_load = riscv_aplic_kvm_post_load,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT32_EQUAL(regs.num_sources, RISCVAPLICKVMState,
+                             "The number of APLIC sources must be the same."),
+        VMSTATE_UINT32(regs.domaincfg, RISCVAPLICKVMState),
+        VMSTATE_UINT32(regs.genmsi, RISCVAPLICKVMState),
+        VMSTATE_VARRAY_UINT32(regs.sourcecfg, RISCVAPLICKVMState,
+                              regs.num_sources, 0, vmstate_info_uint32,
+                              uint32_t),
+        VMSTATE_VARRAY_UINT32(regs.target, RISCVAPLICKVMState,
+                              regs.num_sources, 0, vmstate_info_uint32,
+                              uint32_t),
+        VMSTATE_VARRAY_UINT32(regs.pending, RISCVAPLICKVMState,
+                              regs.num_words, 0, vmstate_info_uint32,
+                              uint32_t),
+        VMSTATE_VARRAY_UINT32(regs.enabled, RISCVAPLICKVMState,
+                              regs.num_words, 0, vmstate_info_uint32,
+                              uint32_t),
+        VMSTATE_VARRAY_UINT32(regs.input, RISCVAPLICKVMState,
+                              regs.num_words, 0, vmstate_info_uint32,
+                              uint32_t),
+        VMSTATE_END_OF_LIST()
+    }
+};
+
+static void riscv_aplic_kvm_reset_hold(Object *obj, ResetType type)
+{
+    RISCVAPLICKVMState *s = RISCV_APLIC_KVM(obj);
+    Error *err = NULL;
+
+    if (s == first && !kvm_riscv_aia_reset_aplic(&s->regs, &err)) {
+        error_reportf_err(err, "reset of the in-kernel APLIC: ");
+        vm_stop(RUN_STATE_INTERNAL_ERROR);
+    }
+}
+
+/* The kernel maps the registers: no part of the emulated device is needed. */
+static void riscv_aplic_kvm_realize(DeviceState *dev, Error **errp)
+{
+    RISCVAPLICKVMState *s = RISCV_APLIC_KVM(dev);
+    RISCVAPLICState *aplic = RISCV_APLIC(dev);
+
+    if (aplic->num_irqs < 2 || aplic->num_irqs > AIA_APLIC_MAX_SOURCES + 1) {
+        error_setg(errp, "an APLIC has 1 to %d sources, not %d",
+                   AIA_APLIC_MAX_SOURCES, (int)aplic->num_irqs - 1);
+        return;
+    }
+    riscv_aplic_regs_init(&s->regs, aplic->num_irqs - 1);
+    if (!first) {
+        first = s;
+    }
+    qdev_init_gpio_in(dev, riscv_aplic_kvm_set_irq, aplic->num_irqs);
+    msi_nonbroken = true;
+}
+
+static void riscv_aplic_kvm_finalize(Object *obj)
+{
+    RISCVAPLICKVMState *s = RISCV_APLIC_KVM(obj);
+
+    if (first == s) {
+        first = NULL;
+    }
+    riscv_aplic_regs_free(&s->regs);
+}
+
+static void riscv_aplic_kvm_class_init(ObjectClass *klass,
+                                       RISCV_AIA_CLASS_DATA *data)
+{
+    DeviceClass *dc = DEVICE_CLASS(klass);
+    ResettableClass *rc = RESETTABLE_CLASS(klass);
+
+    dc->realize = riscv_aplic_kvm_realize;
+    dc->vmsd = &vmstate_riscv_aplic_kvm;
+    rc->phases.hold = riscv_aplic_kvm_reset_hold;
+}
+
+static const TypeInfo riscv_aplic_kvm_info = {
+    .name = TYPE_RISCV_APLIC_KVM,
+    .parent = TYPE_RISCV_APLIC,
+    .instance_size = sizeof(RISCVAPLICKVMState),
+    .instance_finalize = riscv_aplic_kvm_finalize,
+    .class_init = riscv_aplic_kvm_class_init,
+};
+
+static void riscv_aplic_kvm_register_types(void)
+{
+    type_register_static(&riscv_aplic_kvm_info);
+}
+
+type_init(riscv_aplic_kvm_register_types)

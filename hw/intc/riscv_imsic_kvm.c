@@ -1,0 +1,135 @@
+/*
+ * RISC-V IMSIC in the kernel: the interrupt file of one hart
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "hw/intc/riscv_aia_kvm.h"
+#include "hw/qdev-properties.h"
+#include "system/runstate.h"
+#include "target/riscv/kvm/aia.h"
+
+OBJECT_DECLARE_TYPE(RISCVIMSICKVMState, RISCVIMSICKVMClass, RISCV_IMSIC_KVM)
+
+struct RISCVIMSICKVMState {
+    RISCVIMSICState parent_obj;
+
+    RISCVIMSICRegs regs;
+};
+
+struct RISCVIMSICKVMClass {
+    SysBusDeviceClass parent_class;
+
+    DeviceRealize parent_realize;
+};
+
+static int riscv_imsic_kvm_pre_save(void *opaque)
+{
+    RISCVIMSICKVMState *s = opaque;
+    Error *err = NULL;
+
+    if (!kvm_riscv_aia_save_imsic(s->parent_obj.hartid, &s->regs, &err)) {
+        error_report_err(err);
+        return -EIO;
+    }
+    return 0;
+}
+
+static int riscv_imsic_kvm_post_load(void *opaque, int version_id)
+{
+    RISCVIMSICKVMState *s = opaque;
+    Error *err = NULL;
+
+    if (!kvm_riscv_aia_load_imsic(s->parent_obj.hartid, &s->regs, &err)) {
+        error_report_err(err);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static const VMStateDescription vmstate_riscv_imsic_kvm = {
+    .name = "riscv_imsic_kvm",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .priority = MIG_PRI_RISCV_IMSIC,
+    .pre_save = riscv_imsic_kvm_pre_save,
+    .post_load = riscv_imsic_kvm_post_load,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT32_EQUAL(parent_obj.hartid, RISCVIMSICKVMState,
+                             "The hart ids must be the same."),
+        VMSTATE_UINT32_EQUAL(regs.num_words, RISCVIMSICKVMState,
+                             "The number of identities must be the same."),
+        VMSTATE_UINT32(regs.eidelivery, RISCVIMSICKVMState),
+        VMSTATE_UINT32(regs.eithreshold, RISCVIMSICKVMState),
+        VMSTATE_VARRAY_UINT32(regs.eip, RISCVIMSICKVMState, regs.num_words, 0,
+                              vmstate_info_uint32, uint32_t),
+        VMSTATE_VARRAY_UINT32(regs.eie, RISCVIMSICKVMState, regs.num_words, 0,
+                              vmstate_info_uint32, uint32_t),
+        VMSTATE_END_OF_LIST()
+    }
+};
+
+static void riscv_imsic_kvm_reset_hold(Object *obj, ResetType type)
+{
+    RISCVIMSICKVMState *s = RISCV_IMSIC_KVM(obj);
+    RISCVIMSICRegs *regs = &s->regs;
+    Error *err = NULL;
+
+    regs->eidelivery = 0;
+    regs->eithreshold = 0;
+    memset(regs->eip, 0, regs->num_words * sizeof(uint32_t));
+    memset(regs->eie, 0, regs->num_words * sizeof(uint32_t));
+    if (!kvm_riscv_aia_load_imsic(s->parent_obj.hartid, regs, &err)) {
+        error_reportf_err(err, "reset of the in-kernel IMSIC: ");
+        vm_stop(RUN_STATE_INTERNAL_ERROR);
+    }
+}
+
+static void riscv_imsic_kvm_realize(DeviceState *dev, Error **errp)
+{
+    RISCVIMSICKVMState *s = RISCV_IMSIC_KVM(dev);
+    Error *err = NULL;
+
+    RISCV_IMSIC_KVM_GET_CLASS(dev)->parent_realize(dev, &err);
+    if (err) {
+        error_propagate(errp, err);
+        return;
+    }
+    riscv_imsic_regs_init(&s->regs, s->parent_obj.num_irqs - 1);
+}
+
+static void riscv_imsic_kvm_finalize(Object *obj)
+{
+    riscv_imsic_regs_free(&RISCV_IMSIC_KVM(obj)->regs);
+}
+
+static void riscv_imsic_kvm_class_init(ObjectClass *klass,
+                                       RISCV_AIA_CLASS_DATA *data)
+{
+    DeviceClass *dc = DEVICE_CLASS(klass);
+    ResettableClass *rc = RESETTABLE_CLASS(klass);
+
+    device_class_set_parent_realize(dc, riscv_imsic_kvm_realize,
+                &RISCV_IMSIC_KVM_CLASS(klass)->parent_realize);
+    dc->vmsd = &vmstate_riscv_imsic_kvm;
+    rc->phases.hold = riscv_imsic_kvm_reset_hold;
+}
+
+static const TypeInfo riscv_imsic_kvm_info = {
+    .name = TYPE_RISCV_IMSIC_KVM,
+    .parent = TYPE_RISCV_IMSIC,
+    .instance_size = sizeof(RISCVIMSICKVMState),
+    .instance_finalize = riscv_imsic_kvm_finalize,
+    .class_size = sizeof(RISCVIMSICKVMClass),
+    .class_init = riscv_imsic_kvm_class_init,
+};
+
+static void riscv_imsic_kvm_register_types(void)
+{
+    type_register_static(&riscv_imsic_kvm_info);
+}
+
+type_init(riscv_imsic_kvm_register_types)

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# What configure and the scripts beside this file share.  Sourced, not run;
+# the caller has set "top" to the checkout.
+
+set -eu
+
+cache=${QEMU_AIA_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set}/.cache}/qemu-riscv-aia}
+suite=trixie
+
+say() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+}
+
+die() {
+    say "error: $*"
+    exit 1
+}
+
+# The architecture that this machine builds on.
+host_arch() {
+    dpkg --print-architecture 2>/dev/null ||
+        die "this is not a Debian system (no dpkg); Debian 12 or 13 is needed"
+}
+
+# Runs a command as root: directly, or through a sudo that asks nothing.
+# Returns 1 where neither is possible.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+        sudo -n "$@"
+    else
+        return 1
+    fi
+}
+
+# Prints the address of the Debian archive that the machine's apt uses.
+archive_site() {
+    _site=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' \
+                'Origin: Debian' 'Label: Debian' 2>/dev/null | head -n 1)
+    if [ -z "$_site" ]; then
+        as_root apt-get -q update >&2 ||
+            die "apt has no package lists; run 'apt-get update' as root"
+        _site=$(apt-get indextargets --format '$(SITE)' \
+                    'Created-By: Packages' 'Origin: Debian' 'Label: Debian' |
+                head -n 1)
+    fi
+    [ -n "$_site" ] || die "apt knows no Debian archive; see sources.list(5)"
+    printf '%s\n' "$_site"
+}
+
+# Runs the rest of the line while holding the lock of one item of the cache,
+# so that two runs do not make it twice.
+with_lock() {
+    _name=$1
+    shift
+    mkdir -p "$cache" || die "cannot create the cache $cache"
+    (
+        flock -n 9 || { say "waiting for another run to make $_name"; flock 9; }
+        "$@"
+    ) 9>"$cache/.lock-$_name"
+}
+
+# The first 12 digits of the hash of standard input: a key in the cache.
+hash_key() {
+    sha256sum | cut -c 1-12
+}

@@ -1,0 +1,396 @@
+/*
+ * State of an in-kernel AIA: marshalling between registers and attributes
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/bitops.h"
+#include "qapi/error.h"
+#include "aia-state.h"
+
+#define WORD_BITS 32
+
+static bool source_bit(const uint32_t *words, uint32_t source)
+{
+    return words[source / WORD_BITS] & BIT(source % WORD_BITS);
+}
+
+static bool get_aplic(const RISCVAIAAccess *aia, uint32_t offset,
+                      uint32_t *val, Error **errp)
+{
+    int ret = aia->get_aplic(aia->opaque, offset, val);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "cannot read APLIC register 0x%04x",
+                         offset);
+    }
+    return ret >= 0;
+}
+
+static bool set_aplic(const RISCVAIAAccess *aia, uint32_t offset,
+                      uint32_t val, Error **errp)
+{
+    int ret = aia->set_aplic(aia->opaque, offset, val);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "cannot set APLIC register 0x%04x to "
+                         "0x%08x", offset, val);
+    }
+    return ret >= 0;
+}
+
+static bool get_imsic(const RISCVAIAAccess *aia, uint32_t hart,
+                      uint32_t iselect, uint64_t *val, Error **errp)
+{
+    int ret = aia->get_imsic(aia->opaque, hart, iselect, val);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "cannot read IMSIC register 0x%02x of "
+                         "hart %u", iselect, hart);
+    }
+    return ret >= 0;
+}
+
+static bool set_imsic(const RISCVAIAAccess *aia, uint32_t hart,
+                      uint32_t iselect, uint64_t val, Error **errp)
+{
+    int ret = aia->set_imsic(aia->opaque, hart, iselect, val);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "cannot set IMSIC register 0x%02x of "
+                         "hart %u to 0x%" PRIx64, iselect, hart, val);
+    }
+    return ret >= 0;
+}
+
+void riscv_aplic_regs_init(RISCVAPLICRegs *regs, uint32_t num_sources)
+{
+    regs->num_sources = num_sources;
+    regs->num_words = DIV_ROUND_UP(num_sources + 1, WORD_BITS);
+    regs->sourcecfg = g_new0(uint32_t, num_sources);
+    regs->target = g_new0(uint32_t, num_sources);
+    regs->pending = g_new0(uint32_t, regs->num_words);
+    regs->enabled = g_new0(uint32_t, regs->num_words);
+    regs->input = g_new0(uint32_t, regs->num_words);
+}
+
+void riscv_aplic_regs_free(RISCVAPLICRegs *regs)
+{
+    g_free(regs->sourcecfg);
+    g_free(regs->target);
+    g_free(regs->pending);
+    g_free(regs->enabled);
+    g_free(regs->input);
+}
+
+/* The wire's level, of which a register shows the rectified value. */
+static bool raw_input(uint32_t sourcecfg, bool rectified, bool driven)
+{
+    switch (sourcecfg & AIA_APLIC_SOURCECFG_SM) {
+    case AIA_SM_INACTIVE:
+    case AIA_SM_DETACHED:
+        /* By the specification both read as 0. */
+        return driven;
+    case AIA_SM_EDGE_FALL:
+    case AIA_SM_LEVEL_LOW:
+        return !rectified;
+    default:
+        return rectified;
+    }
+}
+
+bool riscv_aplic_regs_save(const RISCVAIAAccess *aia, RISCVAPLICRegs *regs,
+                           const uint32_t *driven, Error **errp)
+{
+    if (!get_aplic(aia, AIA_APLIC_DOMAINCFG, &regs->domaincfg, errp) ||
+        !get_aplic(aia, AIA_APLIC_GENMSI, &regs->genmsi, errp)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < regs->num_sources; i++) {
+        if (!get_aplic(aia, AIA_APLIC_SOURCECFG(i + 1), &regs->sourcecfg[i],
+                       errp) ||
+            !get_aplic(aia, AIA_APLIC_TARGET(i + 1), &regs->target[i], errp)) {
+            return false;
+        }
+    }
+    for (uint32_t w = 0; w < regs->num_words; w++) {
+        if (!get_aplic(aia, AIA_APLIC_SETIP(w), &regs->pending[w], errp) ||
+            !get_aplic(aia, AIA_APLIC_SETIE(w), &regs->enabled[w], errp) ||
+            !get_aplic(aia, AIA_APLIC_IN_CLRIP(w), &regs->input[w], errp)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < regs->num_sources; i++) {
+        uint32_t source = i + 1;
+        uint32_t *word = &regs->input[source / WORD_BITS];
+
+        *word = deposit32(*word, source % WORD_BITS, 1,
+                          raw_input(regs->sourcecfg[i],
+                                    source_bit(regs->input, source),
+                                    source_bit(driven, source)));
+    }
+    return true;
+}
+
+bool riscv_aplic_regs_check(const RISCVAPLICRegs *regs, Error **errp)
+{
+    uint32_t last = regs->num_words - 1;
+    uint32_t beyond = ~(uint32_t)MAKE_64BIT_MASK(0, regs->num_sources + 1 -
+                                                 last * WORD_BITS);
+
+    for (uint32_t i = 0; i < regs->num_sources; i++) {
+        switch (regs->sourcecfg[i]) {
+        case AIA_SM_INACTIVE:
+        case AIA_SM_DETACHED:
+        case AIA_SM_EDGE_RISE ... AIA_SM_LEVEL_LOW:
+            break;
+        case 2:
+        case 3:
+            /* Reserved, but kernels up to 7.2 let the guest write them. */
+            break;
+        default:
+            error_setg(errp, "APLIC source %u: sourcecfg 0x%08x has reserved "
+                       "bits set", i + 1, regs->sourcecfg[i]);
+            return false;
+        }
+        if (regs->target[i] & ~AIA_APLIC_TARGET_MASK) {
+            error_setg(errp, "APLIC source %u: target 0x%08x has reserved "
+                       "bits set", i + 1, regs->target[i]);
+            return false;
+        }
+    }
+    if (regs->genmsi & ~AIA_APLIC_GENMSI_MASK) {
+        error_setg(errp, "APLIC: genmsi 0x%08x has reserved bits set",
+                   regs->genmsi);
+        return false;
+    }
+    if (((regs->pending[0] | regs->enabled[0] | regs->input[0]) & 1) ||
+        ((regs->pending[last] | regs->enabled[last] | regs->input[last]) &
+         beyond)) {
+        error_setg(errp, "APLIC: a source outside of 1 to %u is pending, "
+                   "enabled or asserted", regs->num_sources);
+        return false;
+    }
+    return true;
+}
+
+bool riscv_aplic_regs_load(const RISCVAIAAccess *aia,
+                           const RISCVAPLICRegs *regs, Error **errp)
+{
+    if (!set_aplic(aia, AIA_APLIC_DOMAINCFG, 0, errp) ||
+        !set_aplic(aia, AIA_APLIC_GENMSI, regs->genmsi, errp)) {
+        return false;
+    }
+
+    /*
+     * A detached source takes any pending bit, and its wire may move without
+     * one coming of it.  That holds for no other mode, so all state goes in
+     * while the sources are detached.
+     */
+    for (uint32_t source = 1; source <= regs->num_sources; source++) {
+        if (!set_aplic(aia, AIA_APLIC_SOURCECFG(source), AIA_SM_DETACHED,
+                       errp)) {
+            return false;
+        }
+    }
+    for (uint32_t source = 1; source <= regs->num_sources; source++) {
+        bool level = source_bit(regs->input, source);
+        int ret = aia->set_input(aia->opaque, source, level);
+
+        if (ret < 0) {
+            error_setg_errno(errp, -ret, "cannot drive the wire of APLIC "
+                             "source %u to %d", source, level);
+            return false;
+        }
+    }
+    for (uint32_t w = 0; w < regs->num_words; w++) {
+        if (!set_aplic(aia, AIA_APLIC_IN_CLRIP(w), UINT32_MAX, errp) ||
+            !set_aplic(aia, AIA_APLIC_CLRIE(w), UINT32_MAX, errp) ||
+            !set_aplic(aia, AIA_APLIC_SETIP(w), regs->pending[w], errp) ||
+            !set_aplic(aia, AIA_APLIC_SETIE(w), regs->enabled[w], errp)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < regs->num_sources; i++) {
+        if (!set_aplic(aia, AIA_APLIC_TARGET(i + 1), regs->target[i], errp) ||
+            !set_aplic(aia, AIA_APLIC_SOURCECFG(i + 1), regs->sourcecfg[i],
+                       errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool riscv_aplic_regs_enable(const RISCVAIAAccess *aia,
+                             const RISCVAPLICRegs *regs, Error **errp)
+{
+    return set_aplic(aia, AIA_APLIC_DOMAINCFG, regs->domaincfg, errp);
+}
+
+void riscv_imsic_regs_init(RISCVIMSICRegs *regs, uint32_t num_ids)
+{
+    regs->num_words = DIV_ROUND_UP(num_ids + 1, 64) * 2;
+    regs->eip = g_new0(uint32_t, regs->num_words);
+    regs->eie = g_new0(uint32_t, regs->num_words);
+}
+
+void riscv_imsic_regs_free(RISCVIMSICRegs *regs)
+{
+    g_free(regs->eip);
+    g_free(regs->eie);
+}
+
+/*
+ * Today's kernels reach a software file 32 bits at a time: a read is the sign
+ * extension of the lower half, a write leaves the upper half as it was (see
+ * docs/kernel-facts.md).  Told apart by flipping an enable bit of an upper
+ * half and back: no MSI changes enable bits, and the hart does not run.
+ */
+static bool imsic_is_wide(const RISCVAIAAccess *aia, uint32_t hart,
+                          bool *wide, Error **errp)
+{
+    uint64_t val, flipped;
+
+    if (!get_imsic(aia, hart, AIA_IMSIC_EIE(0), &val, errp) ||
+        !set_imsic(aia, hart, AIA_IMSIC_EIE(0), val ^ BIT_ULL(32), errp) ||
+        !get_imsic(aia, hart, AIA_IMSIC_EIE(0), &flipped, errp) ||
+        !set_imsic(aia, hart, AIA_IMSIC_EIE(0), val, errp)) {
+        return false;
+    }
+    *wide = flipped != val;
+    return true;
+}
+
+bool riscv_imsic_regs_save(const RISCVAIAAccess *aia, uint32_t hart,
+                           RISCVIMSICRegs *regs, Error **errp)
+{
+    uint64_t eidelivery, eithreshold;
+    bool wide;
+
+    if (!imsic_is_wide(aia, hart, &wide, errp) ||
+        !get_imsic(aia, hart, AIA_IMSIC_EIDELIVERY, &eidelivery, errp) ||
+        !get_imsic(aia, hart, AIA_IMSIC_EITHRESHOLD, &eithreshold, errp)) {
+        return false;
+    }
+    regs->eidelivery = eidelivery;
+    regs->eithreshold = eithreshold;
+    for (uint32_t w = 0; w < regs->num_words; w += 2) {
+        uint64_t eip, eie;
+
+        if (!get_imsic(aia, hart, AIA_IMSIC_EIP(w), &eip, errp) ||
+            !get_imsic(aia, hart, AIA_IMSIC_EIE(w), &eie, errp)) {
+            return false;
+        }
+        regs->eip[w] = eip;
+        regs->eie[w] = eie;
+        regs->eip[w + 1] = wide ? eip >> 32 : 0;
+        regs->eie[w + 1] = wide ? eie >> 32 : 0;
+    }
+    return true;
+}
+
+bool riscv_imsic_regs_check(const RISCVIMSICRegs *regs, uint32_t hart,
+                            Error **errp)
+{
+    if (regs->eidelivery > 1) {
+        error_setg(errp, "hart %u: eidelivery 0x%x is not 0 or 1", hart,
+                   regs->eidelivery);
+        return false;
+    }
+    if (regs->eithreshold > AIA_IMSIC_MAX_IDS) {
+        error_setg(errp, "hart %u: eithreshold %u is above %u", hart,
+                   regs->eithreshold, AIA_IMSIC_MAX_IDS);
+        return false;
+    }
+    if ((regs->eip[0] | regs->eie[0]) & 1) {
+        error_setg(errp, "hart %u: identity 0 is pending or enabled", hart);
+        return false;
+    }
+    return true;
+}
+
+static uint64_t double_word(const uint32_t *words, uint32_t w, bool wide)
+{
+    return words[w] | (wide ? (uint64_t)words[w + 1] << 32 : 0);
+}
+
+/* The lowest identity in an upper half of @words, or 0. */
+static uint32_t upper_identity(const RISCVIMSICRegs *regs,
+                               const uint32_t *words)
+{
+    for (uint32_t w = 1; w < regs->num_words; w += 2) {
+        if (words[w]) {
+            return w * WORD_BITS + ctz32(words[w]);
+        }
+    }
+    return 0;
+}
+
+bool riscv_imsic_regs_load(const RISCVAIAAccess *aia, uint32_t hart,
+                           const RISCVIMSICRegs *regs, bool clear,
+                           Error **errp)
+{
+    uint32_t enabled = upper_identity(regs, regs->eie);
+    bool wide;
+
+    if (!imsic_is_wide(aia, hart, &wide, errp)) {
+        return false;
+    }
+    if (!wide && (enabled || clear)) {
+        int ret = aia->widen(aia->opaque, hart, errp);
+
+        if (ret < 0 && ret != -EOPNOTSUPP) {
+            return false;
+        }
+        if (!ret && !imsic_is_wide(aia, hart, &wide, errp)) {
+            return false;
+        }
+    }
+    if (!wide && enabled) {
+        error_setg(errp, "identity %u of hart %u is enabled, but this kernel "
+                   "cannot set it in a software interrupt file (its access "
+                   "is 32 bits wide)", enabled, hart);
+        error_append_hint(errp, "Use a host with a free guest interrupt file "
+                          "and riscv-aia=hwaccel or auto, or a kernel with "
+                          "the access mended.\n");
+        return false;
+    }
+
+    if (!set_imsic(aia, hart, AIA_IMSIC_EIDELIVERY, 0, errp) ||
+        !set_imsic(aia, hart, AIA_IMSIC_EITHRESHOLD, regs->eithreshold,
+                   errp)) {
+        return false;
+    }
+    for (uint32_t w = 0; w < regs->num_words; w += 2) {
+        if (!set_imsic(aia, hart, AIA_IMSIC_EIE(w),
+                       double_word(regs->eie, w, wide), errp) ||
+            !set_imsic(aia, hart, AIA_IMSIC_EIP(w),
+                       double_word(regs->eip, w, wide), errp)) {
+            return false;
+        }
+        for (uint32_t bit = 0; !wide && bit < WORD_BITS; bit++) {
+            uint32_t id = (w + 1) * WORD_BITS + bit;
+            int ret = 0;
+
+            if (regs->eip[w + 1] & BIT(bit)) {
+                ret = aia->send_msi(aia->opaque, hart, id);
+            }
+            if (ret < 0) {
+                error_setg_errno(errp, -ret, "cannot make identity %u of "
+                                 "hart %u pending", id, hart);
+                return false;
+            }
+        }
+    }
+    return set_imsic(aia, hart, AIA_IMSIC_EIDELIVERY, regs->eidelivery, errp);
+}
+
+bool riscv_imsic_regs_evaluate(const RISCVAIAAccess *aia, uint32_t hart,
+                               Error **errp)
+{
+    uint64_t eidelivery;
+
+    return get_imsic(aia, hart, AIA_IMSIC_EIDELIVERY, &eidelivery, errp) &&
+           set_imsic(aia, hart, AIA_IMSIC_EIDELIVERY, eidelivery, errp);
+}

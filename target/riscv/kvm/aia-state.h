@@ -1,0 +1,172 @@
+/*
+ * State of an in-kernel AIA: marshalling between registers and attributes
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Nothing here knows KVM: every access goes through RISCVAIAAccess, behind
+ * which is the kernel (aia.c) or the model of tests/unit.  Register names and
+ * offsets are those of the RISC-V Advanced Interrupt Architecture, chapters 3
+ * (IMSIC) and 4 (APLIC).
+ */
+
+#ifndef RISCV_KVM_AIA_STATE_H
+#define RISCV_KVM_AIA_STATE_H
+
+/* APLIC, section 4.5 */
+#define AIA_APLIC_DOMAINCFG         0x0000
+#define AIA_APLIC_DOMAINCFG_IE      BIT(8)
+#define AIA_APLIC_SOURCECFG(source) (0x0000 + 4 * (source))
+#define AIA_APLIC_SOURCECFG_SM      0x7
+#define AIA_APLIC_SETIP(word)       (0x1c00 + 4 * (word))
+#define AIA_APLIC_IN_CLRIP(word)    (0x1d00 + 4 * (word))
+#define AIA_APLIC_SETIE(word)       (0x1e00 + 4 * (word))
+#define AIA_APLIC_CLRIE(word)       (0x1f00 + 4 * (word))
+#define AIA_APLIC_GENMSI            0x3000
+#define AIA_APLIC_TARGET(source)    (0x3000 + 4 * (source))
+#define AIA_APLIC_TARGET_MASK       0xfffff7ff
+#define AIA_APLIC_GENMSI_MASK       0xfffc07ff
+#define AIA_APLIC_EIID_MASK         0x7ff
+#define AIA_APLIC_MAX_SOURCES       1023
+
+/* Source modes, section 4.5.2 */
+enum {
+    AIA_SM_INACTIVE   = 0,
+    AIA_SM_DETACHED   = 1,
+    AIA_SM_EDGE_RISE  = 4,
+    AIA_SM_EDGE_FALL  = 5,
+    AIA_SM_LEVEL_HIGH = 6,
+    AIA_SM_LEVEL_LOW  = 7,
+};
+
+/* IMSIC, section 3.8 */
+#define AIA_IMSIC_EIDELIVERY        0x70
+#define AIA_IMSIC_EITHRESHOLD       0x72
+#define AIA_IMSIC_EIP(word)         (0x80 + (word))
+#define AIA_IMSIC_EIE(word)         (0xc0 + (word))
+#define AIA_IMSIC_MAX_IDS           2047
+
+/**
+ * struct RISCVAIAAccess - the way to one AIA
+ *
+ * All return 0 or a negative errno.  @hart is the KVM vCPU id; an IMSIC
+ * register is 64 bits wide, at even iselects only (RV64).
+ *
+ * @get_aplic, @set_aplic: one 32-bit register at a byte offset
+ * @set_input: drive the wire of a source
+ * @get_imsic, @set_imsic: one register of a hart's interrupt file
+ * @send_msi: make an identity pending in a hart's file
+ * @widen: make the access to a hart's file 64 bits wide where it is not (see
+ *     riscv_imsic_regs_load()); -EOPNOTSUPP where that cannot be
+ */
+typedef struct RISCVAIAAccess {
+    int (*get_aplic)(void *opaque, uint32_t offset, uint32_t *val);
+    int (*set_aplic)(void *opaque, uint32_t offset, uint32_t val);
+    int (*set_input)(void *opaque, uint32_t source, bool level);
+    int (*get_imsic)(void *opaque, uint32_t hart, uint32_t iselect,
+                     uint64_t *val);
+    int (*set_imsic)(void *opaque, uint32_t hart, uint32_t iselect,
+                     uint64_t val);
+    int (*send_msi)(void *opaque, uint32_t hart, uint32_t id);
+    int (*widen)(void *opaque, uint32_t hart, Error **errp);
+    void *opaque;
+} RISCVAIAAccess;
+
+/**
+ * struct RISCVAPLICRegs - what an APLIC domain holds
+ *
+ * @sourcecfg, @target: of source i + 1 at [i]
+ * @pending, @enabled, @input: one bit per source, bit 0 unused; @input is the
+ *     level of the wire, before it is rectified
+ */
+typedef struct RISCVAPLICRegs {
+    uint32_t num_sources;
+    uint32_t num_words;
+    uint32_t domaincfg;
+    uint32_t genmsi;
+    uint32_t *sourcecfg;
+    uint32_t *target;
+    uint32_t *pending;
+    uint32_t *enabled;
+    uint32_t *input;
+} RISCVAPLICRegs;
+
+/**
+ * struct RISCVIMSICRegs - what one interrupt file holds
+ *
+ * @eip, @eie: one bit per identity, bit 0 unused; an even number of words
+ */
+typedef struct RISCVIMSICRegs {
+    uint32_t num_words;
+    uint32_t eidelivery;
+    uint32_t eithreshold;
+    uint32_t *eip;
+    uint32_t *eie;
+} RISCVIMSICRegs;
+
+/* Allocates zeroed words for @num_sources (1 to AIA_APLIC_MAX_SOURCES). */
+void riscv_aplic_regs_init(RISCVAPLICRegs *regs, uint32_t num_sources);
+void riscv_aplic_regs_free(RISCVAPLICRegs *regs);
+
+/**
+ * riscv_aplic_regs_save - read the registers of an APLIC without changing it
+ * @driven: the level last driven on each wire, one bit per source; an inactive
+ *     source does not tell its input
+ */
+bool riscv_aplic_regs_save(const RISCVAIAAccess *aia, RISCVAPLICRegs *regs,
+                           const uint32_t *driven, Error **errp);
+
+/* Refuses @regs that no APLIC of this shape can hold; sets nothing. */
+bool riscv_aplic_regs_check(const RISCVAPLICRegs *regs, Error **errp);
+
+/**
+ * riscv_aplic_regs_load - write all but domaincfg; the domain is left off
+ *
+ * Forwards nothing, but genmsi sends its MSI again (section 4.5.15): to be
+ * called before the interrupt files are loaded.
+ */
+bool riscv_aplic_regs_load(const RISCVAIAAccess *aia,
+                           const RISCVAPLICRegs *regs, Error **errp);
+
+/* Writes domaincfg: from here on the APLIC forwards.  The last step. */
+bool riscv_aplic_regs_enable(const RISCVAIAAccess *aia,
+                             const RISCVAPLICRegs *regs, Error **errp);
+
+/* Allocates zeroed words for @num_ids identities (63 to AIA_IMSIC_MAX_IDS). */
+void riscv_imsic_regs_init(RISCVIMSICRegs *regs, uint32_t num_ids);
+void riscv_imsic_regs_free(RISCVIMSICRegs *regs);
+
+/**
+ * riscv_imsic_regs_save - read one interrupt file
+ *
+ * Where the access is 32 bits wide, the upper halves cannot be read and are
+ * saved as 0, never as the sign extension that is read in their place.
+ */
+bool riscv_imsic_regs_save(const RISCVAIAAccess *aia, uint32_t hart,
+                           RISCVIMSICRegs *regs, Error **errp);
+
+/* Refuses @regs that no interrupt file of this shape can hold. */
+bool riscv_imsic_regs_check(const RISCVIMSICRegs *regs, uint32_t hart,
+                            Error **errp);
+
+/**
+ * riscv_imsic_regs_load - write one interrupt file
+ * @clear: pending bits in upper halves may be stale and have to be cleared
+ *
+ * Where the access is 32 bits wide, upper halves are brought over by @widen
+ * and, if there are only pending bits in them, by MSIs.  Fails naming the
+ * first identity that cannot be restored.
+ */
+bool riscv_imsic_regs_load(const RISCVAIAAccess *aia, uint32_t hart,
+                           const RISCVIMSICRegs *regs, bool clear,
+                           Error **errp);
+
+/**
+ * riscv_imsic_regs_evaluate - have the file assert its interrupt again
+ *
+ * A write of sip forgets a software file's external interrupt: to be called
+ * after each.
+ */
+bool riscv_imsic_regs_evaluate(const RISCVAIAAccess *aia, uint32_t hart,
+                               Error **errp);
+
+#endif

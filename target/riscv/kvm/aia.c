@@ -1,0 +1,289 @@
+/*
+ * The AIA device of the kernel: access to its attributes, order of its load
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The order of a load, which is told here and nowhere else:
+ *
+ *   1. APLIC (kvm_riscv_aia_load_aplic): off, genmsi, wires, sources.  From
+ *      then on it holds what devices drive, and forwards nothing.
+ *   2. IMSIC, hart by hart (kvm_riscv_aia_load_imsic); this overwrites what
+ *      genmsi left pending.
+ *   3. Everything else, in particular devices that send MSIs while they load:
+ *      the files take them.
+ *   4. vCPU registers, hart by hart, sip without its external interrupt, then
+ *      the file of the hart evaluated again (kvm_riscv_aia_put_vcpu).
+ *   5. With the last hart: APLIC on.
+ *
+ * 1 comes before 2 before 3 by the priority of the sections of
+ * hw/intc/riscv_aplic_kvm.c and riscv_imsic_kvm.c, which is the order of the
+ * save too: whatever still moves from the APLIC to a file while the state is
+ * read is then seen in the file.  4 is cpu_synchronize_all_post_init().
+ */
+
+#include "qemu/osdep.h"
+#include <sys/ioctl.h>
+#include <linux/kvm.h>
+
+#include "qapi/error.h"
+#include "qemu/bitmap.h"
+#include "qemu/error-report.h"
+#include "migration/blocker.h"
+#include "system/kvm.h"
+#include "system/runstate.h"
+#include "cpu.h"
+#include "hw/core/cpu.h"
+#include "trace.h"
+#include "aia.h"
+#include "vcpu.h"
+
+static struct {
+    int fd;
+    int mode;
+    /* The level last driven on each wire, as in RISCVAPLICRegs.input. */
+    uint32_t driven[DIV_ROUND_UP(AIA_APLIC_MAX_SOURCES + 1, 32)];
+    /* Loaded, to be turned on once all vCPUs have their registers. */
+    const RISCVAPLICRegs *off;
+    /* genmsi has left an identity pending that a narrow access cannot clear */
+    bool stale_upper;
+} aia = { .fd = -1 };
+
+static int aia_attr(unsigned long request, uint32_t group, uint64_t attr,
+                    void *val)
+{
+    struct kvm_device_attr kvmattr = {
+        .group = group,
+        .attr = attr,
+        .addr = (uintptr_t)val,
+    };
+    int ret;
+
+    do {
+        ret = kvm_device_ioctl(aia.fd, request, &kvmattr);
+    } while (ret == -EINTR);
+    return ret;
+}
+
+static uint64_t imsic_attr(uint32_t hart, uint32_t iselect)
+{
+    return KVM_DEV_RISCV_AIA_IMSIC_MKATTR((uint64_t)hart, iselect);
+}
+
+static int get_aplic(void *opaque, uint32_t offset, uint32_t *val)
+{
+    return aia_attr(KVM_GET_DEVICE_ATTR, KVM_DEV_RISCV_AIA_GRP_APLIC, offset,
+                    val);
+}
+
+static int set_aplic(void *opaque, uint32_t offset, uint32_t val)
+{
+    return aia_attr(KVM_SET_DEVICE_ATTR, KVM_DEV_RISCV_AIA_GRP_APLIC, offset,
+                    &val);
+}
+
+static int get_imsic(void *opaque, uint32_t hart, uint32_t iselect,
+                     uint64_t *val)
+{
+    return aia_attr(KVM_GET_DEVICE_ATTR, KVM_DEV_RISCV_AIA_GRP_IMSIC,
+                    imsic_attr(hart, iselect), val);
+}
+
+static int set_imsic(void *opaque, uint32_t hart, uint32_t iselect,
+                     uint64_t val)
+{
+    return aia_attr(KVM_SET_DEVICE_ATTR, KVM_DEV_RISCV_AIA_GRP_IMSIC,
+                    imsic_attr(hart, iselect), &val);
+}
+
+static int set_input(void *opaque, uint32_t source, bool level)
+{
+    struct kvm_irq_level irq = { .irq = source, .level = level };
+    uint32_t *word = &aia.driven[source / 32];
+
+    *word = deposit32(*word, source % 32, 1, level);
+    /* kvm_set_irq() would abort where this fails. */
+    return kvm_vm_ioctl(kvm_state, KVM_IRQ_LINE, &irq);
+}
+
+static int send_msi(void *opaque, uint32_t hart, uint32_t id)
+{
+    uint64_t addr;
+    struct kvm_msi msi = { .data = id };
+    int ret;
+
+    ret = aia_attr(KVM_GET_DEVICE_ATTR, KVM_DEV_RISCV_AIA_GRP_ADDR,
+                   KVM_DEV_RISCV_AIA_ADDR_IMSIC(hart), &addr);
+    if (ret < 0) {
+        return ret;
+    }
+    msi.address_lo = addr;
+    msi.address_hi = addr >> 32;
+    ret = kvm_vm_ioctl(kvm_state, KVM_SIGNAL_MSI, &msi);
+    return ret < 0 ? ret : 0;
+}
+
+/*
+ * A vCPU owns a guest interrupt file, to which access is 64 bits wide, once
+ * it has entered the guest; emulation never gives it one.
+ */
+static int widen(void *opaque, uint32_t hart, Error **errp)
+{
+    if (aia.mode == KVM_DEV_RISCV_AIA_MODE_EMUL) {
+        return -EOPNOTSUPP;
+    }
+    return kvm_riscv_vcpu_enter_once(cpu_by_arch_id(hart), errp);
+}
+
+static const RISCVAIAAccess kernel_aia = {
+    .get_aplic = get_aplic,
+    .set_aplic = set_aplic,
+    .set_input = set_input,
+    .get_imsic = get_imsic,
+    .set_imsic = set_imsic,
+    .send_msi = send_msi,
+    .widen = widen,
+};
+
+static bool aia_has(uint32_t group, uint64_t attr)
+{
+    return aia_attr(KVM_HAS_DEVICE_ATTR, group, attr, NULL) == 0;
+}
+
+void kvm_riscv_aia_created(int fd, int mode)
+{
+    static Error *blocker;
+    const char *lacks = NULL;
+
+    aia.fd = fd;
+    aia.mode = mode;
+    if (!kvm_kernel_irqchip_split() &&
+        !aia_has(KVM_DEV_RISCV_AIA_GRP_APLIC, AIA_APLIC_DOMAINCFG)) {
+        lacks = "APLIC";
+    } else if (!aia_has(KVM_DEV_RISCV_AIA_GRP_IMSIC,
+                        imsic_attr(0, AIA_IMSIC_EIDELIVERY))) {
+        lacks = "IMSIC";
+    }
+    if (lacks) {
+        error_setg(&blocker, "This kernel does not offer the state of its "
+                   "in-kernel %s (KVM_DEV_TYPE_RISCV_AIA attributes); use a "
+                   "newer one", lacks);
+        migrate_add_blocker(&blocker, &error_fatal);
+    }
+}
+
+void kvm_riscv_aia_drive(int irq, int level)
+{
+    uint32_t *word = &aia.driven[irq / 32];
+
+    /*
+     * Devices drive their wires again while they load.  The kernel takes a
+     * level source's wire that stays asserted for a new interrupt; the one
+     * of before has been loaded already.
+     */
+    if (!runstate_is_running() && extract32(*word, irq % 32, 1) == !!level) {
+        return;
+    }
+    *word = deposit32(*word, irq % 32, 1, !!level);
+    kvm_set_irq(kvm_state, irq, !!level);
+}
+
+static bool upper_half(uint32_t id)
+{
+    return id & 32;
+}
+
+bool kvm_riscv_aia_save_aplic(RISCVAPLICRegs *regs, Error **errp)
+{
+    bool ok = riscv_aplic_regs_save(&kernel_aia, regs, aia.driven, errp);
+
+    if (ok && aia.off) {
+        /* Saved again before it ever ran here. */
+        regs->domaincfg = aia.off->domaincfg;
+    }
+    trace_kvm_riscv_aia_save_aplic(regs->num_sources, regs->domaincfg, ok);
+    return ok;
+}
+
+bool kvm_riscv_aia_load_aplic(const RISCVAPLICRegs *regs, Error **errp)
+{
+    bool ok = riscv_aplic_regs_check(regs, errp) &&
+              riscv_aplic_regs_load(&kernel_aia, regs, errp);
+
+    aia.off = ok ? regs : NULL;
+    aia.stale_upper = upper_half(regs->genmsi & AIA_APLIC_EIID_MASK);
+    trace_kvm_riscv_aia_load_aplic(regs->num_sources, regs->domaincfg, ok);
+    return ok;
+}
+
+bool kvm_riscv_aia_reset_aplic(RISCVAPLICRegs *regs, Error **errp)
+{
+    regs->domaincfg = 0;
+    regs->genmsi = 0;
+    memset(regs->sourcecfg, 0, regs->num_sources * sizeof(uint32_t));
+    memset(regs->target, 0, regs->num_sources * sizeof(uint32_t));
+    memset(regs->pending, 0, regs->num_words * sizeof(uint32_t));
+    memset(regs->enabled, 0, regs->num_words * sizeof(uint32_t));
+    /* A reset moves no wire; the devices' own does. */
+    memcpy(regs->input, aia.driven, regs->num_words * sizeof(uint32_t));
+    aia.off = NULL;
+    aia.stale_upper = false;
+    return riscv_aplic_regs_load(&kernel_aia, regs, errp);
+}
+
+bool kvm_riscv_aia_save_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
+                              Error **errp)
+{
+    bool ok = riscv_imsic_regs_save(&kernel_aia, hartid, regs, errp);
+
+    trace_kvm_riscv_aia_save_imsic(hartid, regs->eidelivery, ok);
+    return ok;
+}
+
+bool kvm_riscv_aia_load_imsic(uint32_t hartid, const RISCVIMSICRegs *regs,
+                              Error **errp)
+{
+    bool ok = riscv_imsic_regs_check(regs, hartid, errp) &&
+              riscv_imsic_regs_load(&kernel_aia, hartid, regs,
+                                    aia.stale_upper, errp);
+
+    trace_kvm_riscv_aia_load_imsic(hartid, regs->eidelivery, ok);
+    return ok;
+}
+
+int kvm_riscv_aia_put_vcpu(CPUState *cs, int level, Error **errp)
+{
+    CPURISCVState *env = cpu_env(cs);
+    uint64_t sip = env->mip & ~(uint64_t)MIP_SEIP;
+    int ret;
+
+    if (aia.fd < 0) {
+        return 0;
+    }
+
+    /*
+     * The external interrupt is the file's to tell: one that came with sip
+     * would never go away where the file is a hardware one, and one that
+     * arrived since sip was read would be forgotten where it is not.
+     */
+    ret = kvm_set_one_reg(cs, KVM_REG_RISCV | KVM_REG_SIZE_U64 |
+                          KVM_REG_RISCV_CSR | KVM_REG_RISCV_CSR_REG(sip),
+                          &sip);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "cannot put sip of hart %d",
+                         cs->cpu_index);
+        return ret;
+    }
+    if (!riscv_imsic_regs_evaluate(&kernel_aia, kvm_arch_vcpu_id(cs), errp)) {
+        return -EIO;
+    }
+
+    if (level == KVM_PUT_FULL_STATE && aia.off && !CPU_NEXT(cs)) {
+        const RISCVAPLICRegs *regs = aia.off;
+
+        aia.off = NULL;
+        if (!riscv_aplic_regs_enable(&kernel_aia, regs, errp)) {
+            return -EIO;
+        }
+    }
+    return 0;
+}

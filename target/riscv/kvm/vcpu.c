@@ -1,0 +1,571 @@
+/*
+ * State of a vCPU that the kernel lists and QEMU does not carry elsewhere
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * KVM_GET_REG_LIST names all registers of a vCPU.  Those that only configure
+ * it must be the same on both sides already; those that kvm-cpu.c marshals
+ * are in CPURISCVState.  All others, also those of a kernel newer than this
+ * file, go into one list of (id, value).
+ */
+
+#include "qemu/osdep.h"
+#include <sys/ioctl.h>
+#include <linux/kvm.h>
+
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/memalign.h"
+#include "migration/blocker.h"
+#include "system/kvm.h"
+#include "system/kvm_int.h"
+#if __has_include("system/address-spaces.h")
+#include "system/address-spaces.h"
+#include "system/memory.h"
+#else
+#include "exec/address-spaces.h"
+#include "exec/memory.h"
+#endif
+#include "cpu.h"
+#include "trace.h"
+#include "aia.h"
+#include "vcpu.h"
+
+/* More than a kernel will ever list; bounds what a stream may claim. */
+#define MAX_REGS 4096
+
+typedef struct RegList {
+    uint32_t num;
+    uint64_t *id;
+    uint64_t *value;
+    uint64_t *reset;
+} RegList;
+
+struct KVMRISCVVCPU {
+    uint32_t mp_state;
+    /* What this kernel offers, sorted by id. */
+    RegList regs;
+    /* What the stream holds. */
+    RegList stream;
+};
+
+#define REG_TYPE(id)    ((id) & KVM_REG_RISCV_TYPE_MASK)
+#define REG_SUBTYPE(id) ((id) & KVM_REG_RISCV_SUBTYPE_MASK)
+#define REG_INDEX(id)   ((uint32_t)(id) & ~(KVM_REG_RISCV_TYPE_MASK | \
+                                            KVM_REG_RISCV_SUBTYPE_MASK))
+#define REG_BYTES(id)   (1ULL << (((id) & KVM_REG_SIZE_MASK) >> \
+                                  KVM_REG_SIZE_SHIFT))
+
+/* The last index of struct kvm_riscv_csr of which kvm-cpu.c knows. */
+#define LAST_KNOWN_CSR  KVM_REG_RISCV_CSR_REG(senvcfg)
+
+static bool is_config(uint64_t id)
+{
+    switch (REG_TYPE(id)) {
+    case KVM_REG_RISCV_CONFIG:
+    case KVM_REG_RISCV_ISA_EXT:
+    case KVM_REG_RISCV_SBI_EXT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Whether kvm-cpu.c gets and puts @id. */
+static bool is_carried(RISCVCPU *cpu, uint64_t id)
+{
+    uint32_t index = REG_INDEX(id);
+
+    switch (REG_TYPE(id)) {
+    case KVM_REG_RISCV_CORE:
+        return index <= KVM_REG_RISCV_CORE_REG(regs.t6);
+    case KVM_REG_RISCV_CSR:
+        return REG_SUBTYPE(id) == KVM_REG_RISCV_CSR_GENERAL &&
+               index <= LAST_KNOWN_CSR;
+    case KVM_REG_RISCV_TIMER:
+        return true;
+    case KVM_REG_RISCV_FP_F:
+        /*
+         * With D these are a second view of the same memory, in which the
+         * single-precision fcsr lies upon a double-precision register.
+         */
+        return riscv_has_ext(&cpu->env, RVD) ||
+               index < KVM_REG_RISCV_FP_F_REG(fcsr);
+    case KVM_REG_RISCV_FP_D:
+        return index < KVM_REG_RISCV_FP_D_REG(fcsr);
+    case KVM_REG_RISCV_VECTOR:
+        return index != KVM_REG_RISCV_VECTOR_CSR_REG(vcsr);
+    default:
+        return false;
+    }
+}
+
+static const char *reg_class(uint64_t id)
+{
+    switch (REG_TYPE(id)) {
+    case KVM_REG_RISCV_CORE:
+        return "core";
+    case KVM_REG_RISCV_CSR:
+        switch (REG_SUBTYPE(id)) {
+        case KVM_REG_RISCV_CSR_AIA:
+            return "AIA CSR";
+        case KVM_REG_RISCV_CSR_SMSTATEEN:
+            return "Smstateen CSR";
+        default:
+            return "CSR";
+        }
+    case KVM_REG_RISCV_FP_F:
+    case KVM_REG_RISCV_FP_D:
+        return "floating-point";
+    case KVM_REG_RISCV_VECTOR:
+        return "vector";
+    case KVM_REG_RISCV_SBI_STATE:
+        return "SBI state";
+    default:
+        return "unknown";
+    }
+}
+
+static void G_GNUC_PRINTF(4, 5) reg_error(Error **errp, uint64_t id,
+                                          CPUState *cs, const char *fmt, ...)
+{
+    g_autofree char *what = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    what = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    error_setg(errp, "KVM register 0x%016" PRIx64 " (%s) of hart %d: %s", id,
+               reg_class(id), cs->cpu_index, what);
+}
+
+static int id_compare(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static void reg_list_alloc(RegList *list, uint32_t num)
+{
+    list->num = num;
+    list->id = g_new0(uint64_t, num);
+    list->value = g_new0(uint64_t, num);
+    list->reset = g_new0(uint64_t, num);
+}
+
+static void reg_list_free(RegList *list)
+{
+    g_free(list->id);
+    g_free(list->value);
+    g_free(list->reset);
+    memset(list, 0, sizeof(*list));
+}
+
+static int get_reg(CPUState *cs, uint64_t id, uint64_t *value, Error **errp)
+{
+    int ret;
+
+    /* A 32-bit register fills the lower half. */
+    *value = 0;
+    ret = kvm_get_one_reg(cs, id, value);
+    if (ret < 0) {
+        reg_error(errp, id, cs, "cannot be read: %s", strerror(-ret));
+    }
+    return ret;
+}
+
+static struct kvm_reg_list *get_reg_list(CPUState *cs)
+{
+    struct kvm_reg_list probe = { .n = 0 };
+    struct kvm_reg_list *list;
+    int ret = kvm_vcpu_ioctl(cs, KVM_GET_REG_LIST, &probe);
+
+    if (ret == -EINVAL) {
+        /* Before Linux 6.6: nothing to carry but what kvm-cpu.c knows. */
+        return g_new0(struct kvm_reg_list, 1);
+    }
+    if (ret != -E2BIG) {
+        return NULL;
+    }
+    list = g_malloc(sizeof(*list) + probe.n * sizeof(list->reg[0]));
+    list->n = probe.n;
+    if (kvm_vcpu_ioctl(cs, KVM_GET_REG_LIST, list) < 0) {
+        g_free(list);
+        return NULL;
+    }
+    return list;
+}
+
+int kvm_riscv_vcpu_init(CPUState *cs)
+{
+    static Error *blocker;
+    RISCVCPU *cpu = RISCV_CPU(cs);
+    g_autofree struct kvm_reg_list *all = get_reg_list(cs);
+    KVMRISCVVCPU *vcpu;
+    RegList *regs;
+    Error *err = NULL;
+    uint32_t n = 0;
+
+    if (!all) {
+        error_report("KVM_GET_REG_LIST of hart %d failed", cs->cpu_index);
+        return -EIO;
+    }
+
+    vcpu = g_new0(KVMRISCVVCPU, 1);
+    regs = &vcpu->regs;
+    reg_list_alloc(regs, all->n);
+    for (uint64_t i = 0; i < all->n; i++) {
+        uint64_t id = all->reg[i];
+
+        if (is_config(id) || is_carried(cpu, id)) {
+            continue;
+        }
+        if (REG_BYTES(id) > sizeof(uint64_t)) {
+            if (!blocker) {
+                reg_error(&blocker, id, cs, "is wider than this QEMU can "
+                          "carry; use a newer one");
+                migrate_add_blocker(&blocker, &error_fatal);
+            }
+            continue;
+        }
+        regs->id[n++] = id;
+    }
+    regs->num = n;
+    qsort(regs->id, n, sizeof(uint64_t), id_compare);
+    for (uint32_t i = 0; i < n; i++) {
+        if (get_reg(cs, regs->id[i], &regs->reset[i], &err) < 0) {
+            error_report_err(err);
+            reg_list_free(regs);
+            g_free(vcpu);
+            return -EIO;
+        }
+        regs->value[i] = regs->reset[i];
+    }
+    trace_kvm_riscv_vcpu_init(cs->cpu_index, all->n, n);
+    cpu->kvm_vcpu = vcpu;
+    return 0;
+}
+
+void kvm_riscv_vcpu_reset(CPUState *cs)
+{
+    KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
+
+    /* The first reset of a CPU comes before its vCPU. */
+    if (vcpu) {
+        memcpy(vcpu->regs.value, vcpu->regs.reset,
+               vcpu->regs.num * sizeof(uint64_t));
+    }
+}
+
+int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
+{
+    KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
+    struct kvm_mp_state mp_state;
+    int ret;
+
+    /* Nothing in QEMU changes these registers while the guest runs. */
+    if (level < KVM_PUT_RESET_STATE) {
+        return kvm_riscv_aia_put_vcpu(cs, level, errp);
+    }
+
+    for (uint32_t i = 0; i < vcpu->regs.num; i++) {
+        uint64_t id = vcpu->regs.id[i];
+
+        ret = kvm_set_one_reg(cs, id, &vcpu->regs.value[i]);
+        if (ret < 0) {
+            reg_error(errp, id, cs, "cannot be set to 0x%" PRIx64 ": %s",
+                      vcpu->regs.value[i], strerror(-ret));
+            return ret;
+        }
+    }
+
+    /* A reset gives harts the MP state of their own, see kvm-cpu.c. */
+    if (level == KVM_PUT_FULL_STATE) {
+        mp_state.mp_state = vcpu->mp_state;
+        ret = kvm_vcpu_ioctl(cs, KVM_SET_MP_STATE, &mp_state);
+        if (ret < 0) {
+            error_setg_errno(errp, -ret, "MP state of hart %d cannot be set "
+                             "to %u", cs->cpu_index, vcpu->mp_state);
+            return ret;
+        }
+    }
+    trace_kvm_riscv_vcpu_put(cs->cpu_index, vcpu->regs.num, vcpu->mp_state);
+    return kvm_riscv_aia_put_vcpu(cs, level, errp);
+}
+
+static int vcpu_pre_save(void *opaque)
+{
+    CPUState *cs = CPU(opaque);
+    KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
+    struct kvm_mp_state mp_state;
+    Error *err = NULL;
+    int ret;
+
+    ret = kvm_vcpu_ioctl(cs, KVM_GET_MP_STATE, &mp_state);
+    if (ret < 0) {
+        error_report("MP state of hart %d cannot be read: %s", cs->cpu_index,
+                     strerror(-ret));
+        return ret;
+    }
+    vcpu->mp_state = mp_state.mp_state;
+
+    for (uint32_t i = 0; i < vcpu->regs.num; i++) {
+        ret = get_reg(cs, vcpu->regs.id[i], &vcpu->regs.value[i], &err);
+        if (ret < 0) {
+            error_report_err(err);
+            return ret;
+        }
+    }
+
+    vcpu->stream = vcpu->regs;
+    return 0;
+}
+
+static int vcpu_post_save(void *opaque)
+{
+    KVMRISCVVCPU *vcpu = RISCV_CPU(opaque)->kvm_vcpu;
+
+    memset(&vcpu->stream, 0, sizeof(vcpu->stream));
+    return 0;
+}
+
+static int vcpu_pre_load(void *opaque)
+{
+    reg_list_free(&RISCV_CPU(opaque)->kvm_vcpu->stream);
+    return 0;
+}
+
+/* Takes over one register of the stream, which this kernel may not have. */
+static bool load_reg(CPUState *cs, uint64_t id, uint64_t value,
+                     uint64_t reset, Error **errp)
+{
+    RegList *regs = &RISCV_CPU(cs)->kvm_vcpu->regs;
+    uint64_t *found = bsearch(&id, regs->id, regs->num, sizeof(id),
+                              id_compare);
+
+    if (found) {
+        regs->value[found - regs->id] = value;
+        return true;
+    }
+    if (is_config(id) || is_carried(RISCV_CPU(cs), id)) {
+        reg_error(errp, id, cs, "does not belong into this section");
+        return false;
+    }
+    if (value == reset) {
+        /* The guest has never used it. */
+        return true;
+    }
+    reg_error(errp, id, cs, "is 0x%" PRIx64 " on the source, but this kernel "
+              "does not have it", value);
+    error_append_hint(errp, "Migrate to a host whose kernel is as new as the "
+                      "one that the guest was started on.\n");
+    return false;
+}
+
+static int vcpu_post_load(void *opaque, int version_id)
+{
+    CPUState *cs = CPU(opaque);
+    KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
+    RegList *stream = &vcpu->stream;
+    Error *err = NULL;
+
+    kvm_riscv_vcpu_reset(cs);
+    for (uint32_t i = 0; i < stream->num; i++) {
+        if (!load_reg(cs, stream->id[i], stream->value[i], stream->reset[i],
+                      &err)) {
+            error_report_err(err);
+            break;
+        }
+    }
+    trace_kvm_riscv_vcpu_load(cs->cpu_index, stream->num, vcpu->regs.num);
+    reg_list_free(stream);
+    return err ? -EINVAL : 0;
+}
+
+static bool stream_num_ok(void *opaque, int version_id)
+{
+    return ((KVMRISCVVCPU *)opaque)->stream.num <= MAX_REGS;
+}
+
+static const VMStateDescription vmstate_kvm_riscv_regs = {
+    .name = "cpu/kvm-riscv/regs",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT32(mp_state, KVMRISCVVCPU),
+        VMSTATE_UINT32(stream.num, KVMRISCVVCPU),
+        VMSTATE_VALIDATE("number of KVM registers", stream_num_ok),
+        VMSTATE_VARRAY_UINT32_ALLOC(stream.id, KVMRISCVVCPU, stream.num, 0,
+                                    vmstate_info_uint64, uint64_t),
+        VMSTATE_VARRAY_UINT32_ALLOC(stream.value, KVMRISCVVCPU, stream.num, 0,
+                                    vmstate_info_uint64, uint64_t),
+        VMSTATE_VARRAY_UINT32_ALLOC(stream.reset, KVMRISCVVCPU, stream.num, 0,
+                                    vmstate_info_uint64, uint64_t),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
+static bool vcpu_needed(void *opaque)
+{
+    return kvm_enabled();
+}
+
+const VMStateDescription vmstate_kvm_riscv_vcpu = {
+    .name = "cpu/kvm-riscv",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .needed = vcpu_needed,
+    .pre_save = vcpu_pre_save,
+    .post_save = vcpu_post_save,
+    .pre_load = vcpu_pre_load,
+    .post_load = vcpu_post_load,
+    .fields = (const VMStateField[]) {
+        VMSTATE_STRUCT_POINTER(kvm_vcpu, RISCVCPU, vmstate_kvm_riscv_regs,
+                               KVMRISCVVCPU),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
+/* sw zero, 0(a0); j . */
+static const uint32_t enter_code[] = { 0x00052023, 0x0000006f };
+
+typedef struct EnterOnce {
+    uint64_t code_gpa;
+    uint64_t store_gpa;
+    Error **errp;
+    int ret;
+} EnterOnce;
+
+static int enter_set(CPUState *cs, uint64_t type, uint64_t index,
+                     uint64_t value, Error **errp)
+{
+    uint64_t id = KVM_REG_RISCV | KVM_REG_SIZE_U64 | type | index;
+    int ret = kvm_set_one_reg(cs, id, &value);
+
+    if (ret < 0) {
+        reg_error(errp, id, cs, "cannot be set to 0x%" PRIx64 ": %s", value,
+                  strerror(-ret));
+    }
+    return ret;
+}
+
+static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
+{
+    EnterOnce *enter = arg.host_ptr;
+    struct kvm_mp_state mp_state = { .mp_state = KVM_MP_STATE_RUNNABLE };
+    struct kvm_run *run = cs->kvm_run;
+    Error **errp = enter->errp;
+    int ret;
+
+    if (enter_set(cs, KVM_REG_RISCV_CORE, KVM_REG_RISCV_CORE_REG(regs.pc),
+                  enter->code_gpa, errp) < 0 ||
+        enter_set(cs, KVM_REG_RISCV_CORE, KVM_REG_RISCV_CORE_REG(regs.a0),
+                  enter->store_gpa, errp) < 0 ||
+        enter_set(cs, KVM_REG_RISCV_CORE, KVM_REG_RISCV_CORE_REG(mode),
+                  KVM_RISCV_MODE_S, errp) < 0 ||
+        enter_set(cs, KVM_REG_RISCV_CSR, KVM_REG_RISCV_CSR_REG(sstatus), 0,
+                  errp) < 0 ||
+        enter_set(cs, KVM_REG_RISCV_CSR, KVM_REG_RISCV_CSR_REG(satp), 0,
+                  errp) < 0) {
+        enter->ret = -EIO;
+        return;
+    }
+    ret = kvm_vcpu_ioctl(cs, KVM_SET_MP_STATE, &mp_state);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "MP state of hart %d cannot be set",
+                         cs->cpu_index);
+        enter->ret = ret;
+        return;
+    }
+
+    do {
+        /* The kick that brought us here may have asked for it. */
+        qatomic_set(&run->immediate_exit, 0);
+        ret = kvm_vcpu_ioctl(cs, KVM_RUN, 0);
+    } while (ret == -EINTR || ret == -EAGAIN);
+    if (ret == 0 && run->exit_reason == KVM_EXIT_FAIL_ENTRY) {
+        error_setg(errp, "hart %d gets no guest interrupt file on this host",
+                   cs->cpu_index);
+        error_append_hint(errp, "All files of a CPU may be taken by other "
+                          "guests; riscv-aia=auto or emul works without.\n");
+        enter->ret = -EBUSY;
+        return;
+    }
+    if (ret < 0 || run->exit_reason != KVM_EXIT_MMIO ||
+        run->mmio.phys_addr != enter->store_gpa) {
+        error_setg(errp, "hart %d cannot enter the guest to get a guest "
+                   "interrupt file (KVM_RUN: %d, exit reason %u)",
+                   cs->cpu_index, ret, run->exit_reason);
+        enter->ret = -EIO;
+        return;
+    }
+
+    /* Complete the store, lest it moves the pc that the load will put. */
+    run->immediate_exit = 1;
+    ret = kvm_vcpu_ioctl(cs, KVM_RUN, 0);
+    run->immediate_exit = 0;
+    enter->ret = ret == -EINTR ? 0 : -EIO;
+    if (enter->ret) {
+        error_setg(errp, "hart %d cannot complete its store (KVM_RUN: %d)",
+                   cs->cpu_index, ret);
+    }
+}
+
+/* Finds a page of guest physical addresses at which there is nothing. */
+static uint64_t find_hole(uint64_t start)
+{
+    uint64_t page = qemu_real_host_page_size();
+
+    for (uint64_t gpa = start; ; gpa += page) {
+        MemoryRegionSection section =
+            memory_region_find(get_system_memory(), gpa, page);
+
+        if (!section.mr) {
+            return gpa;
+        }
+        memory_region_unref(section.mr);
+    }
+}
+
+int kvm_riscv_vcpu_enter_once(CPUState *cs, Error **errp)
+{
+    uint64_t page = qemu_real_host_page_size();
+    void *code = qemu_memalign(page, page);
+    EnterOnce enter = { .errp = errp };
+    struct kvm_userspace_memory_region slot = {
+        /* The last one; kvm-all.c gives out the first. */
+        .slot = kvm_check_extension(kvm_state, KVM_CAP_NR_MEMSLOTS) - 1,
+        .memory_size = page,
+        .userspace_addr = (uintptr_t)code,
+    };
+    int ret;
+
+    enter.code_gpa = find_hole(0);
+    enter.store_gpa = find_hole(enter.code_gpa + page);
+    slot.guest_phys_addr = enter.code_gpa;
+    memset(code, 0, page);
+    memcpy(code, enter_code, sizeof(enter_code));
+
+    ret = kvm_vm_ioctl(kvm_state, KVM_SET_USER_MEMORY_REGION, &slot);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "no KVM memory slot for a page at 0x%"
+                         PRIx64, enter.code_gpa);
+        qemu_vfree(code);
+        return ret;
+    }
+    run_on_cpu(cs, do_enter_once, RUN_ON_CPU_HOST_PTR(&enter));
+    slot.memory_size = 0;
+    ret = kvm_vm_ioctl(kvm_state, KVM_SET_USER_MEMORY_REGION, &slot);
+    if (ret < 0) {
+        if (!enter.ret) {
+            error_setg_errno(errp, -ret, "the KVM memory slot at 0x%" PRIx64
+                             " cannot be removed", enter.code_gpa);
+        }
+        return ret;
+    }
+    qemu_vfree(code);
+    trace_kvm_riscv_vcpu_enter_once(cs->cpu_index, enter.ret);
+    return enter.ret;
+}

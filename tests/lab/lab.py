@@ -1,0 +1,766 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Emulated RISC-V hosts with KVM and AIA, and Linux guests in them.
+
+A Host is one QEMU without KVM, on this machine, that runs Debian's kernel
+with its KVM module.  A Guest is one QEMU with KVM inside of a Host.
+Everything between this program and a host goes through virtio-serial ports,
+whose other ends are Unix sockets, and through a directory shared by 9p.
+"""
+
+import fcntl
+import hashlib
+import json
+import lzma
+import os
+import re
+import select
+import selectors
+import shlex
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+RUNS = os.path.join(TOP, 'build/lab')
+CACHE = os.environ.get('QEMU_AIA_CACHE', '')
+# Where tests/lab/enter has put the files of the user's machine.
+MACHINE = '/tmp/machine'
+
+# What an emulated host needs to mount its files, to reach the others and to
+# run guests.
+HOST_MODULES = ('9pnet_virtio', '9p', 'virtio_net', 'kvm')
+GUEST_MODULES = ('virtio_net', 'virtio_blk')
+# Slots for guests: each has a port for QMP and one for the guest's console.
+SLOTS = 2
+# Emulation is slow and the machine may be busy: an event that has not come
+# by then will not come.
+BOOT_TIMEOUT = 180
+MTU = 16000
+
+
+class LabError(Exception):
+    """Something the user can be told as it stands."""
+
+
+class LabTimeout(LabError):
+    """An awaited event did not come in time."""
+
+
+def left(deadline):
+    """Seconds until deadline, None for ever; never negative."""
+    if deadline is None:
+        return None
+    return max(0, deadline - time.monotonic())
+
+
+# Whatever is awaited, everything that arrives is taken in at once: a port
+# that nobody reads would hold up the guest that writes to it.
+_selector = selectors.DefaultSelector()
+
+
+def wait_for(condition, timeout, what):
+    """Handles what arrives until condition() is true; returns its value."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if left(deadline) == 0:
+            raise LabTimeout(f'{what}: nothing after {timeout:.0f} s')
+        for key, _ in _selector.select(left(deadline)):
+            # One handler may have closed the file of the next.
+            if _selector.get_map().get(key.fd) is key:
+                key.data()
+
+
+def receive(sock):
+    """What a socket has; b'' at its end."""
+    try:
+        return sock.recv(65536)
+    except ConnectionResetError:
+        return b''
+
+
+def machine_path(path):
+    """The place in here of a path the user gave."""
+    path = os.path.join(os.environ.get('LAB_CWD', os.getcwd()), path)
+    return MACHINE + os.path.normpath(path)
+
+
+class Kernel:
+    """A kernel image, and the modules that belong to it."""
+
+    def __init__(self, name):
+        env = {'stable': 'LAB_KERNEL_STABLE', 'testing': 'LAB_KERNEL_TESTING'}
+        self.name = name
+        if name in env:
+            base = os.environ[env[name]]
+            self.image = os.path.join(base, 'vmlinux')
+        else:
+            self.image = machine_path(name)
+            base = os.path.dirname(self.image)
+        if not os.path.isfile(self.image):
+            raise LabError(f'kernel {name}: no such file')
+        with open(self.image, 'rb') as f:
+            head = f.read(0x40)
+        if head[0x30:0x35] != b'RISCV':
+            raise LabError(f'kernel {name}: not a riscv64 kernel image '
+                           '(arch/riscv/boot/Image of a build is one)')
+        self.modules = os.path.join(base, 'modules')
+        self._files = {}
+        for directory, _, names in os.walk(self.modules + '/'):
+            for n in names:
+                m = re.fullmatch(r'(.+)\.ko(\.xz)?', n)
+                if m:
+                    self._files[m[1].replace('-', '_')] = \
+                        os.path.join(directory, n)
+
+    def load_order(self, wanted):
+        """Contents of the wanted modules and what they need, needs first.
+
+        A module the kernel does not have is taken to be built in.
+        """
+        order = {}
+
+        def add(name):
+            if name in order or name not in self._files:
+                return
+            with open(self._files[name], 'rb') as f:
+                data = f.read()
+            if self._files[name].endswith('.xz'):
+                data = lzma.decompress(data)
+            needs = re.search(rb'\0depends=([^\0]*)\0', data)
+            for need in needs[1].decode().split(',') if needs else ():
+                add(need.replace('-', '_'))
+            order[name] = data
+
+        for name in wanted:
+            add(name)
+        return order
+
+
+class Cpio:
+    """An initramfs in the making."""
+
+    def __init__(self):
+        self._out = bytearray()
+        self._dirs = set()
+
+    def _entry(self, name, mode, data):
+        def pad():
+            self._out.extend(bytes(-len(self._out) % 4))
+
+        fields = (0, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0)
+        self._out += b'070701' + b''.join(b'%08x' % f for f in fields)
+        self._out += name.encode() + b'\0'
+        pad()
+        self._out += data
+        pad()
+
+    def _parents(self, name):
+        parent = os.path.dirname(name)
+        if parent and parent not in self._dirs:
+            self._parents(parent)
+            self._dirs.add(parent)
+            self._entry(parent, 0o040755, b'')
+
+    def add(self, name, data, mode=0o644):
+        self._parents(name)
+        self._entry(name, 0o100000 | mode, data)
+
+    def add_file(self, name, path, mode=0o755):
+        with open(path, 'rb') as f:
+            self.add(name, f.read(), mode)
+
+    def add_modules(self, modules):
+        for name, data in modules.items():
+            self.add(f'modules/{name}.ko', data)
+        self.add('modules/order', ''.join(f'{m}\n' for m in modules).encode())
+
+    def write(self, path):
+        self._entry('TRAILER!!!', 0, b'')
+        with open(path, 'wb') as f:
+            f.write(self._out)
+
+
+def remove_old_runs():
+    """Removes what ended runs left behind: a kill leaves no time for it.
+
+    The logs of a run that failed stay for a day.
+    """
+    os.makedirs(RUNS, exist_ok=True)
+    for name in os.listdir(RUNS):
+        path = os.path.join(RUNS, name)
+        try:
+            if os.path.exists(os.path.join(path, 'failed')) and \
+               time.time() - os.stat(path).st_mtime < 24 * 3600:
+                continue
+            with open(os.path.join(path, 'alive')) as f:
+                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            # In use, or another run removes it.
+            pass
+
+
+def busybox():
+    return os.path.join(os.environ['LAB_HOSTROOT'], 'usr/bin/busybox')
+
+
+def guest_directory():
+    """The directory that hosts see as /guest; made when its parts change."""
+    sources = sorted(os.listdir(os.path.join(HERE, 'guest')))
+    kernels = {'': Kernel('stable'), '.testing': Kernel('testing')}
+    key = hashlib.sha256()
+    for name in sources:
+        with open(os.path.join(HERE, 'guest', name), 'rb') as f:
+            key.update(f.read())
+    for kernel in kernels.values():
+        with open(os.path.join(os.path.dirname(kernel.image), 'release'),
+                  'rb') as f:
+            key.update(f.read())
+    final = os.path.join(CACHE, 'lab', f'guest-{key.hexdigest()[:12]}')
+    if os.path.isdir(final):
+        return final
+    os.makedirs(os.path.dirname(final), exist_ok=True)
+    d = tempfile.mkdtemp(dir=os.path.dirname(final))
+    os.chmod(d, 0o755)
+    program = os.path.join(d, 'heartbeat')
+    done = subprocess.run(
+        ['riscv64-linux-gnu-gcc', '-static', '-O2', '-Wall', '-Wextra',
+         '-Werror', '-pthread', '-o', program,
+         os.path.join(HERE, 'guest/heartbeat.c')],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        check=False)
+    if done.returncode:
+        raise LabError(f'cannot compile the guest program:\n{done.stdout}')
+    for suffix, kernel in kernels.items():
+        cpio = Cpio()
+        cpio.add_file('init', os.path.join(HERE, 'guest/init'))
+        cpio.add_file('bin/busybox', busybox())
+        cpio.add_file('bin/heartbeat', program)
+        cpio.add_modules(kernel.load_order(GUEST_MODULES))
+        cpio.write(os.path.join(d, f'initrd{suffix}'))
+        os.link(os.path.realpath(kernel.image),
+                os.path.join(d, f'Image{suffix}'))
+    try:
+        os.rename(d, final)
+    except OSError:
+        # Another run was faster.
+        shutil.rmtree(d)
+    return final
+
+
+class Lan:
+    """This host's place on a LAN: a datagram socket, and a hub somewhere.
+
+    Each host brings a hub process along; the first to get the lock does the
+    work, and the next takes over when it goes.
+    """
+
+    def __init__(self, name, index):
+        if not re.fullmatch(r'[A-Za-z0-9._-]{1,32}', name):
+            raise LabError(f'LAN name {name!r}: letters, digits, ._- and no '
+                           'more than 32 of them, please')
+        # The path of a Unix socket is short, so not in the checkout.
+        base = os.path.join(MACHINE, 'tmp') if os.path.isdir(MACHINE) \
+            else '/tmp'
+        self.dir = os.path.join(base, f'riscv-aia-lan-{os.getuid()}', name)
+        os.makedirs(self.dir, mode=0o700, exist_ok=True)
+        if os.stat(os.path.dirname(self.dir)).st_uid != os.getuid():
+            raise LabError(f'{os.path.dirname(self.dir)} belongs to another '
+                           'user')
+        self.ip = f'10.0.0.{index}'
+        self.mac = f'52:54:00:0a:00:{index:02x}'
+        self.local = os.path.join(self.dir, str(index))
+        self._lock = open(self.local + '.lock', 'w')
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LabError(f'LAN {name} has a host with index {index} '
+                           'already; choose another --index') from None
+        # Left behind, perhaps, by a host that was killed.
+        if os.path.exists(self.local):
+            os.unlink(self.local)
+        self._hub = subprocess.Popen(
+            [sys.executable, os.path.join(HERE, 'hub.py'), self.dir],
+            stdin=subprocess.PIPE)
+
+    def options(self):
+        hub = os.path.join(self.dir, 'hub')
+        return ['-netdev', 'dgram,id=lan,local.type=unix,'
+                f'local.path={self.local},remote.type=unix,remote.path={hub}',
+                '-device', f'virtio-net-pci,netdev=lan,mac={self.mac},'
+                f'host_mtu={MTU},romfile=']
+
+    def close(self):
+        self._hub.stdin.close()
+        self._hub.wait()
+        if os.path.exists(self.local):
+            os.unlink(self.local)
+        self._lock.close()
+
+
+class Host:
+    """One emulated host."""
+
+    def __init__(self, name='host', kernel='stable', cpus=2, cpu='rva23s64',
+                 memory=1024, guest_files=3, lan=None, index=None,
+                 interactive=False):
+        self.name = name
+        self.kernel = Kernel(kernel)
+        self.release = None
+        self.lan = None
+        self._qemu = None
+        self._pidfd = None
+        self._jobs = 0
+        self._done = {}
+        self._line = b''
+        self._ctl = None
+        self._outputs = {}
+        self._sinks = {}
+        self.failure = None
+        self._options = (cpus, cpu, memory, guest_files, interactive)
+        remove_old_runs()
+        self.dir = tempfile.mkdtemp(prefix=f'{name}-', dir=RUNS)
+        self._alive = open(os.path.join(self.dir, 'alive'), 'w')
+        fcntl.flock(self._alive, fcntl.LOCK_EX)
+        self.share = os.path.join(self.dir, 'share')
+        os.mkdir(self.share)
+        self.console = os.path.join(self.dir, 'console.log')
+        # Not below the checkout, whose path may be too long for a socket.
+        self._sockets = tempfile.mkdtemp()
+        try:
+            if lan:
+                self.lan = Lan(lan, index)
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self):
+        cpus, cpu, memory, guest_files, interactive = self._options
+        cpio = Cpio()
+        cpio.add_file('init', os.path.join(HERE, 'init'))
+        cpio.add_file('bin/busybox', busybox())
+        cpio.add('etc/passwd', b'root:x:0:0:root:/root:/bin/sh\n')
+        cpio.add_modules(self.kernel.load_order(HOST_MODULES))
+        initrd = os.path.join(self.dir, 'initrd')
+        cpio.write(initrd)
+
+        cols, rows = shutil.get_terminal_size()
+        settings = {
+            'checkout': TOP, 'name': self.name, 'rows': rows, 'cols': cols,
+            'term': os.environ.get('TERM', 'linux'),
+            'ip': self.lan.ip if self.lan else '',
+            'interactive': '1' if interactive else '',
+        }
+        with open(os.path.join(self.share, 'settings'), 'w') as f:
+            for k, v in settings.items():
+                f.write(f'{k}={shlex.quote(str(v))}\n')
+
+        cmd = ['qemu-system-riscv64', '-nodefaults', '-no-user-config',
+               '-display', 'none', '-no-reboot',
+               '-machine', f'virt,aia=aplic-imsic,aia-guests={guest_files}',
+               '-cpu', cpu, '-smp', str(cpus), '-m', str(memory),
+               '-kernel', self.kernel.image, '-initrd', initrd,
+               '-append', 'console=ttyS0 panic=-1',
+               '-serial', f'file:{self.console}']
+        for tag, path, mode in (
+                ('share', self.share, ''),
+                ('hostroot', os.path.join(os.environ['LAB_HOSTROOT'], 'usr'),
+                 ',readonly=on'),
+                ('guest', guest_directory(), ',readonly=on'),
+                ('checkout', TOP, ',readonly=on')):
+            cmd += ['-fsdev', f'local,id={tag},path={path},'
+                    f'security_model=none{mode},multidevs=remap',
+                    '-device', f'virtio-9p-pci,fsdev={tag},mount_tag={tag}']
+        cmd += ['-device', 'virtio-serial-pci,max_ports=16']
+        ports = ['ctl', 'out', 'err']
+        for i in range(SLOTS):
+            ports += [f'qmp{i}', f'tty{i}']
+        for port in ports:
+            cmd += ['-chardev', f'socket,id={port},server=on,wait=off,'
+                    f'path={self.socket_path(port)}',
+                    '-device', f'virtserialport,chardev={port},name={port}']
+        if interactive:
+            cmd += ['-chardev', 'stdio,id=tty,mux=on,signal=off',
+                    '-mon', 'chardev=tty', '-device', 'virtconsole,chardev=tty']
+        if self.lan:
+            cmd += self.lan.options()
+        self._log = open(os.path.join(self.dir, 'qemu.log'), 'wb')
+        self._qemu = subprocess.Popen(
+            cmd, stderr=self._log,
+            stdin=None if interactive else subprocess.DEVNULL,
+            stdout=None if interactive else subprocess.DEVNULL)
+        self._pidfd = os.pidfd_open(self._qemu.pid)
+        _selector.register(self._pidfd, selectors.EVENT_READ, self._on_end)
+        self._ctl = self.connect('ctl')
+        _selector.register(self._ctl, selectors.EVENT_READ, self._on_ctl)
+        for port in ('out', 'err'):
+            sock = self.connect(port)
+            self._outputs[port] = sock
+            self._sinks[port] = None
+            _selector.register(sock, selectors.EVENT_READ,
+                               lambda port=port: self._on_output(port))
+
+    def socket_path(self, port):
+        return os.path.join(self._sockets, port)
+
+    def connect(self, port):
+        """A new connection to a port of the host."""
+        sock = socket.socket(socket.AF_UNIX)
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                sock.connect(self.socket_path(port))
+                return sock
+            except (FileNotFoundError, ConnectionRefusedError):
+                # QEMU makes its sockets right after its start, and nothing
+                # tells of it but the socket.
+                if select.select([self._pidfd], [], [], 0.01)[0]:
+                    self._on_end()
+                    raise self.failure from None
+                if not left(deadline):
+                    raise LabTimeout(f'{self.name}: its emulator does not '
+                                     'open its sockets') from None
+
+    def _forget(self, fd):
+        if fd in _selector.get_map():
+            _selector.unregister(fd)
+
+    def _on_end(self):
+        """The emulator has ended, by itself."""
+        self._forget(self._pidfd)
+        status = self._qemu.wait()
+        with open(self._log.name, errors='replace') as f:
+            why = f.read().strip()
+        tail = ''
+        if os.path.exists(self.console):
+            with open(self.console, errors='replace') as f:
+                tail = ''.join(f.readlines()[-15:])
+        self.failure = self.failure or LabError('\n'.join(filter(None, (
+            f'host {self.name} is gone (status {status})', why,
+            tail.rstrip(), f'console log: {self.console}'))))
+
+    def _on_ctl(self):
+        """The host's init has said something."""
+        data = receive(self._ctl)
+        if not data:
+            self._forget(self._ctl)
+        *lines, self._line = (self._line + data).split(b'\n')
+        for line in lines:
+            verb, _, rest = line.decode(errors='replace').partition(' ')
+            if verb == 'error':
+                self.failure = LabError(f'host {self.name}: {rest}\n'
+                                        f'console log: {self.console}')
+            elif verb == 'up':
+                self.release = rest
+            elif verb == 'done':
+                job, _, status = rest.partition(' ')
+                self._done[job] = int(status)
+
+    def _on_output(self, port):
+        """A command has printed something."""
+        data = receive(self._outputs[port])
+        if not data:
+            self._forget(self._outputs[port])
+        elif self._sinks[port]:
+            self._sinks[port](data)
+
+    def wait(self, condition, timeout, what):
+        """Like wait_for, but raises what has happened to the host."""
+        def check():
+            if self.failure:
+                raise self.failure
+            return condition()
+        return wait_for(check, timeout, f'host {self.name}: {what}')
+
+    def wait_up(self, timeout=BOOT_TIMEOUT):
+        """Waits until the host takes commands."""
+        try:
+            self.wait(lambda: self.release, timeout, 'waiting for its boot')
+        except LabTimeout as e:
+            raise LabTimeout(f'{e}; console log: {self.console}') from None
+        return self
+
+    def _job(self, verb, script):
+        self.wait_up()
+        self._jobs += 1
+        job = f'job{self._jobs}'
+        with open(os.path.join(self.share, f'{job}.sh'), 'w') as f:
+            f.write(script + '\n')
+        self._ctl.sendall(f'{verb} {job}\n'.encode())
+        return job
+
+    def run(self, script, timeout=300, stdout=None, stderr=None):
+        """Runs a shell script; returns its status and what it printed.
+
+        Output goes to the functions stdout and stderr instead, if given, as
+        it comes.
+        """
+        collected = bytearray()
+        self._sinks = {'out': stdout or collected.extend,
+                       'err': stderr or collected.extend}
+        job = self._job('run', script)
+        self.wait(lambda: job in self._done, timeout,
+                  f'waiting for the end of: {script}')
+        # A port hands a write over before the write returns, so what the
+        # command printed is here by now.
+        for port, sock in self._outputs.items():
+            while sock in _selector.get_map() and \
+                    select.select([sock], [], [], 0)[0]:
+                self._on_output(port)
+        return self._done.pop(job), collected.decode(errors='replace')
+
+    def check(self, script, timeout=300):
+        """Runs a script that must succeed; returns what it printed."""
+        status, output = self.run(script, timeout)
+        if status:
+            raise LabError(f'host {self.name}: status {status} from: '
+                           f'{script}\n{output}')
+        return output
+
+    def spawn(self, script):
+        """Starts a script in the background; returns its Job."""
+        return Job(self, self._job('spawn', script))
+
+    def start_shell(self):
+        """Interactive: lets the shell start."""
+        self._ctl.sendall(b'shell -\n')
+
+    def wait_end(self, timeout=None):
+        """Interactive: until the user has left."""
+        wait_for(lambda: self.failure, timeout, f'host {self.name}')
+
+    def close(self, keep_logs=False):
+        """Ends the host at once, with all that runs in it."""
+        if self._qemu:
+            self._qemu.kill()
+            self._qemu.wait()
+            self._qemu = None
+            self.failure = LabError(f'host {self.name} has been ended')
+            for fd in (self._pidfd, self._ctl, *self._outputs.values()):
+                self._forget(fd)
+        if self.lan:
+            self.lan.close()
+            self.lan = None
+        shutil.rmtree(self._sockets, ignore_errors=True)
+        self._alive.close()
+        if keep_logs:
+            open(os.path.join(self.dir, 'failed'), 'w').close()
+        else:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        self.close(keep_logs=kind is not None)
+
+
+class Job:
+    """A command in the background of a host."""
+
+    def __init__(self, host, name):
+        self.host = host
+        self.name = name
+
+    @property
+    def status(self):
+        """Its exit status once it has one, else None."""
+        return self.host._done.get(self.name)
+
+    def _read(self, stream):
+        path = os.path.join(self.host.share, f'{self.name}.{stream}')
+        try:
+            with open(path, errors='replace') as f:
+                return f.read()
+        except FileNotFoundError:
+            return ''
+
+    def stdout(self):
+        return self._read('out')
+
+    def stderr(self):
+        return self._read('err')
+
+
+
+class Console:
+    """The serial port of a guest, wherever the guest goes.
+
+    A line may begin on one host and end on another, so all hosts of the
+    guest feed the same Console, in the order in which the guest came to
+    them.
+    """
+
+    # What a kernel says when an interrupt or more is lost.
+    TROUBLE = re.compile(r'\bstall|lockup|\bBUG\b|Oops|Kernel panic|'
+                         r'Unable to handle|hung_task|blocked for more than')
+
+    def __init__(self, log):
+        self.beats = []
+        self.lines = []
+        self.trouble = []
+        self._log = open(log, 'ab', buffering=0)
+        self._partial = b''
+        self._feeders = []
+
+    def add_feeder(self, guest, sock):
+        self._feeders.append((guest, sock))
+        _selector.register(sock, selectors.EVENT_READ, self._read)
+
+    def _read(self):
+        # In order: what the guest said on its last host comes first.
+        for guest, sock in list(self._feeders):
+            while select.select([sock], [], [], 0)[0]:
+                data = receive(sock)
+                if not data:
+                    _selector.unregister(sock)
+                    self._feeders.remove((guest, sock))
+                    break
+                self._log.write(data)
+                self._take(guest, data)
+
+    def _take(self, guest, data):
+        *lines, self._partial = (self._partial + data).split(b'\n')
+        for line in lines:
+            text = line.decode(errors='replace').rstrip('\r')
+            self.lines.append(text)
+            m = re.search(r'HB (\{.*\})$', text)
+            try:
+                beat = json.loads(m[1]) if m else None
+            except ValueError:
+                beat = None
+            if beat:
+                beat['guest'] = guest
+                beat['at'] = time.monotonic()
+                self.beats.append(beat)
+            elif self.TROUBLE.search(text):
+                self.trouble.append(text)
+
+
+class Guest:
+    """A Linux guest under KVM in a host; see guest/heartbeat.c."""
+
+    def __init__(self, host, slot=0, qemu='qemu-system-riscv64', harts=2,
+                 aia='auto', irqchip=None, memory=256, image='',
+                 console=None, extra=''):
+        """Starts it; with a console of another guest, as its destination."""
+        self.host = host
+        self.slot = slot
+        self.harts = harts
+        self.events = []
+        self._replies = []
+        self._partial = b''
+        self._qmp = host.connect(f'qmp{slot}')
+        _selector.register(self._qmp, selectors.EVENT_READ, self._on_qmp)
+        incoming = '-incoming defer' if console else ''
+        self.console = console or Console(
+            os.path.join(host.dir, f'guest{slot}-{host._jobs}.log'))
+        self._tty = host.connect(f'tty{slot}')
+        self.console.add_feeder(self, self._tty)
+        machine = 'virt,aia=aplic-imsic'
+        if irqchip:
+            machine += f',kernel-irqchip={irqchip}'
+        ports = '/dev/virtio-ports'
+        self.job = host.spawn(
+            f'exec {qemu} -machine {machine} -accel kvm,riscv-aia={aia} '
+            f'-smp {harts} -m {memory}M -nodefaults -no-user-config '
+            f'-display none -no-reboot '
+            f'-kernel /guest/Image{image} -initrd /guest/initrd{image} '
+            f'-append "console=ttyS0 quiet panic=-1" '
+            f'-chardev pipe,id=qmp,path={ports}/qmp{slot} '
+            f'-mon chardev=qmp,mode=control '
+            f'-chardev pipe,id=tty,path={ports}/tty{slot} -serial chardev:tty '
+            f'-netdev user,id=net '
+            f'-device virtio-net-pci,netdev=net,romfile= '
+            f'-blockdev null-co,node-name=disk,size={1 << 30},read-zeroes=on '
+            f'-device virtio-blk-pci,drive=disk {incoming} {extra}')
+        greeting = self.wait(lambda: self._replies, 60,
+                             'waiting for its QEMU to start')
+        self.version = greeting.pop(0)['QMP']['version']
+        self.qmp('qmp_capabilities')
+
+    def _on_qmp(self):
+        data = receive(self._qmp)
+        if not data:
+            self.host._forget(self._qmp)
+        *lines, self._partial = (self._partial + data).split(b'\n')
+        for line in lines:
+            message = json.loads(line)
+            if 'event' in message:
+                self.events.append(message)
+            else:
+                self._replies.append(message)
+
+    def ended(self):
+        """Why its QEMU has ended, or None while it has not."""
+        if self.job.status is None:
+            return None
+        return (f'the QEMU of the guest on host {self.host.name} has ended '
+                f'with status {self.job.status}: '
+                f'{self.job.stderr().strip()}')
+
+    def wait(self, condition, timeout, what):
+        """Like Host.wait, but raises the end of the guest's QEMU, too."""
+        def check():
+            value = condition()
+            if not value and self.job.status is not None:
+                raise LabError(self.ended())
+            return value
+        return self.host.wait(check, timeout, f'guest: {what}')
+
+    def qmp(self, command, timeout=60, **arguments):
+        """Runs a QMP command; returns what it returns."""
+        self._qmp.sendall(json.dumps(
+            {'execute': command, 'arguments': arguments}).encode())
+        reply = self.wait(lambda: self._replies, timeout, command).pop(0)
+        if 'error' in reply:
+            raise LabError(f"guest on host {self.host.name}: {command}: "
+                           f"{reply['error']['desc']}")
+        return reply['return']
+
+    def beats(self):
+        """The heartbeats that came from this host."""
+        return [b for b in self.console.beats if b['guest'] is self]
+
+    def wait_beats(self, count, timeout=120):
+        """Waits for so many more heartbeats from here; returns the last."""
+        wanted = len(self.beats()) + count
+        def arrived():
+            if self.console.trouble:
+                raise LabError('the guest is in trouble: ' +
+                               '; '.join(self.console.trouble[:5]))
+            return len(self.beats()) >= wanted
+        try:
+            self.wait(arrived, timeout, 'waiting for heartbeats')
+        except LabTimeout as e:
+            last = '\n'.join(self.console.lines[-5:])
+            raise LabTimeout(f'{e}; the last it said:\n{last}') from None
+        return self.beats()[-1]
+
+    def say(self, text):
+        """Sends a line to the guest's serial port, and awaits the answer."""
+        seen = len(self.console.lines)
+        self._tty.sendall(f'say {text}\n'.encode())
+        self.wait(lambda: any(line == f'SAY {text}' for line in
+                              self.console.lines[seen:]),
+                  60, 'waiting for an answer on its serial port')
+
+    def quit(self):
+        """Ends its QEMU."""
+        if self.job.status is None:
+            self._qmp.sendall(b'{"execute":"quit"}')
+            self.host.wait(lambda: self.job.status is not None, 60,
+                           'waiting for the end of a guest')
+        for sock in (self._qmp, self._tty):
+            self.host._forget(sock)
+            sock.close()
