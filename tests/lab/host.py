@@ -3,6 +3,7 @@
 
 import argparse
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -41,6 +42,12 @@ def parse(argv):
             return int(text)
         return check
 
+    def lan_name(text):
+        if not re.fullmatch(r'[A-Za-z0-9_-]{1,32}', text):
+            raise argparse.ArgumentTypeError(
+                f'{text!r} is not made of 1 to 32 letters, digits, _ and -')
+        return text
+
     p.add_argument('--kernel', default='stable', metavar='WHICH',
                    help='stable, testing, or a file: a kernel image, with '
                         'its modules, if any, in "modules" beside it '
@@ -55,7 +62,7 @@ def parse(argv):
     p.add_argument('--guest-files', type=number(0, 7), default=3,
                    metavar='N', help='IMSIC guest interrupt files per hart '
                                      '(default: 3)')
-    p.add_argument('--lan', metavar='NAME',
+    p.add_argument('--lan', type=lan_name, metavar='NAME',
                    help='join the hosts of the same LAN name; see --index')
     p.add_argument('--index', type=number(1, 254), metavar='N',
                    help='be 10.0.0.N on the LAN')
@@ -200,8 +207,11 @@ def main():
     try:
         return session(args, puts, gets)
     except lab.LabTimeout as e:
+        if args.timeout:
+            say(f'error: not done after {args.timeout} s (--timeout)')
+            return TIMED_OUT
         say(f'error: {e}')
-        return TIMED_OUT if args.timeout else LAB_FAILED
+        return LAB_FAILED
     except lab.LabError as e:
         say(f'error: {e}')
         return LAB_FAILED

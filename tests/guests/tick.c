@@ -1,0 +1,242 @@
+/*
+ * A guest that uses every kind of interrupt of the AIA and says so in memory
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Every hart takes timer interrupts; at each it sends an IPI to the next hart
+ * and triggers a wired source of its own in the APLIC.  Hart 1 does its work
+ * in user mode, the others in supervisor mode, all with a rounding mode and
+ * floating-point registers that must never change.  Before they start, APLIC
+ * and IMSIC files are given states that no interrupt comes of: sources of all
+ * modes, pending or enabled but not both; identities likewise, in the upper
+ * halves too where the file lets the guest enable any there.
+ */
+
+#include "guest.h"
+
+#define TICK        50000UL     /* 5 ms at 10 MHz */
+#define ID_IPI      1
+#define ID_WIRED    8       /* and one more for each hart */
+#define ID_UPPER    40
+#define WIRED(hart) (60 + (hart))
+
+struct hart_report {
+    uint64_t ticks;
+    uint64_t ipis_sent;
+    uint64_t ipis;
+    uint64_t wired_sent;
+    uint64_t wired;
+    uint64_t upper_sent;
+    uint64_t upper;
+    uint64_t loops;
+    uint64_t errors;
+    uint64_t last_error;
+};
+
+/* Read by tests/qtest/riscv-aia-migration-test.c */
+static volatile struct {
+    uint64_t magic;
+    uint64_t harts;
+    uint64_t has_upper;
+    /* Set by the test before the guest runs: see docs/qemu-facts.md */
+    uint64_t wired_to_hart_0;
+    struct hart_report hart[MAX_HARTS];
+} report __attribute__((section(".report")));
+
+static volatile bool go;
+static volatile bool ready[MAX_HARTS];
+
+static void failed(unsigned long hart, unsigned long what)
+{
+    report.hart[hart].errors++;
+    report.hart[hart].last_error = what;
+}
+
+static void external(volatile struct hart_report *r, unsigned long hart)
+{
+    unsigned long id;
+
+    while ((id = csr_swap(CSR_STOPEI, 0) >> 16)) {
+        switch (id) {
+        case ID_IPI:
+            r->ipis++;
+            break;
+        case ID_WIRED ... ID_WIRED + MAX_HARTS - 1:
+            report.hart[id - ID_WIRED].wired++;
+            break;
+        case ID_UPPER:
+            r->upper++;
+            break;
+        default:
+            failed(hart, 0x1000 + id);
+        }
+    }
+}
+
+/*
+ * An identity is one bit: a second MSI before the first was taken is no loss.
+ * So each is only sent again once the one before has come.
+ */
+static void timer(volatile struct hart_report *r, unsigned long hart)
+{
+    unsigned long next = (hart + 1) % report.harts;
+    volatile struct hart_report *n = &report.hart[next];
+
+    r->ticks++;
+    set_timer(csr_read(time) + TICK);
+    if (n->ipis == r->ipis_sent) {
+        r->ipis_sent++;
+        send_msi(next, ID_IPI);
+    }
+    if (r->wired == r->wired_sent) {
+        r->wired_sent++;
+        aplic_write(APLIC_SETIPNUM, WIRED(hart));
+    }
+    if (report.has_upper && r->upper == r->upper_sent) {
+        r->upper_sent++;
+        send_msi(hart, ID_UPPER);
+    }
+}
+
+__attribute__((interrupt("supervisor"), aligned(4)))
+static void trap(void)
+{
+    unsigned long hart = csr_read(sscratch);
+    unsigned long cause = csr_read(scause);
+    volatile struct hart_report *r = &report.hart[hart];
+    bool user = !(csr_read(sstatus) & SSTATUS_SPP);
+
+    if (user != (hart == 1)) {
+        failed(hart, 0x2000);
+    }
+    if (cause == CAUSE_TIMER) {
+        timer(r, hart);
+    } else if (cause == CAUSE_EXTERNAL) {
+        external(r, hart);
+    } else {
+        failed(hart, 0x3000 + cause);
+        set_timer(-1UL);
+        for (;;) {
+            asm volatile("wfi");
+        }
+    }
+}
+
+/* Rounds up: 1 + 2^-60 is then not 1. */
+static void work(unsigned long hart)
+{
+    volatile struct hart_report *r = &report.hart[hart];
+    register double kept asm("fs3") = 1.0 + hart;
+    register double tiny asm("fs4") = 0x1p-60;
+    uint64_t x = hart + 1, y = hart + 1;
+
+    asm volatile("fsrm %0" :: "r"(3L));
+    asm volatile("" : "+f"(kept), "+f"(tiny));
+    for (;;) {
+        double sum;
+
+        for (int i = 0; i < 1000; i++) {
+            x = x * 6364136223846793005UL + 1442695040888963407UL;
+        }
+        for (int i = 0; i < 1000; i++) {
+            y = y * 6364136223846793005UL + 1442695040888963407UL;
+            asm volatile("" : "+r"(y));
+        }
+        asm volatile("fadd.d %0, %1, %2" : "=f"(sum) : "f"(kept), "f"(tiny));
+        if (x != y) {
+            failed(hart, 0x4000);
+        }
+        if (sum == kept) {
+            failed(hart, 0x5000);
+        }
+        if (kept != 1.0 + hart) {
+            failed(hart, 0x6000);
+        }
+        r->loops++;
+        if (hart == 2) {
+            asm volatile("wfi");
+        }
+    }
+}
+
+static void set_up_aplic(unsigned long harts)
+{
+    static const uint32_t modes[] = { 1, 4, 5, 6, 7 };
+
+    for (unsigned int i = 20; i < 60; i++) {
+        aplic_write(APLIC_SOURCECFG(i), modes[i % 5]);
+        aplic_write(APLIC_TARGET(i), (i % harts) << 18 | (10 + i));
+        if (i % 3 == 0) {
+            aplic_write(APLIC_SETIPNUM, i);
+        } else if (i % 3 == 1 && modes[i % 5] != 7 && modes[i % 5] != 5) {
+            aplic_write(APLIC_SETIENUM, i);
+        }
+    }
+    for (unsigned long hart = 0; hart < harts; hart++) {
+        aplic_write(APLIC_SOURCECFG(WIRED(hart)), 4);
+        aplic_write(APLIC_TARGET(WIRED(hart)),
+                    (report.wired_to_hart_0 ? 0 : hart) << 18 |
+                    (ID_WIRED + hart));
+        aplic_write(APLIC_SETIENUM, WIRED(hart));
+    }
+    aplic_write(APLIC_DOMAINCFG, APLIC_DOMAINCFG_IE);
+}
+
+static void set_up_imsic(unsigned long hart)
+{
+    unsigned long eie = 1UL << ID_IPI | 0xffUL << ID_WIRED | 0x50;
+
+    imsic_write(IMSIC_EIDELIVERY, 1);
+    imsic_write(IMSIC_EITHRESHOLD, 200 + hart);
+    imsic_write(IMSIC_EIE(0), eie | 1UL << ID_UPPER);
+    if (imsic_read(IMSIC_EIE(0)) & 1UL << ID_UPPER) {
+        report.has_upper = 1;
+        imsic_write(IMSIC_EIE(2), 0xaaaa5555UL << 30);
+        imsic_write(IMSIC_EIE(6), ~0UL);
+    } else {
+        imsic_write(IMSIC_EIE(2), 0x2aaa5555);
+    }
+    /* Pending, but not enabled */
+    send_msi(hart, 20 + hart);
+    send_msi(hart, 50 + hart);
+    send_msi(hart, 160 + hart);
+    csr_write(sie, SIE_STIE | SIE_SEIE);
+}
+
+void main(unsigned long hart)
+{
+    csr_write(sscratch, hart);
+    csr_write(stvec, (unsigned long)trap);
+    csr_set(sstatus, SSTATUS_FS);
+    set_up_imsic(hart);
+    ready[hart] = true;
+
+    if (!go) {
+        unsigned long harts;
+
+        set_up_aplic(MAX_HARTS);
+        go = true;
+        harts = start_harts(hart);
+        /* A hart's start resets its file, MSIs that came before included. */
+        for (unsigned long i = 0; i < harts; i++) {
+            while (!ready[i]) {
+                asm volatile("fence");
+            }
+        }
+        report.harts = harts;
+        report.magic = 0x4149412d7469636bUL;
+    }
+    while (!report.magic) {
+        asm volatile("fence");
+    }
+
+    set_timer(csr_read(time) + TICK);
+    if (hart == 1) {
+        csr_write(sepc, (unsigned long)work);
+        csr_set(sstatus, SSTATUS_SPIE);
+        asm volatile("csrc sstatus, %0; mv a0, %1; sret"
+                     :: "r"(SSTATUS_SPP), "r"(hart) : "a0", "memory");
+    }
+    csr_set(sstatus, SSTATUS_SIE);
+    work(hart);
+}

@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Linux guests under KVM in the hosts of lab.py, and their migration."""
+
+import json
+import os
+import re
+import select
+import selectors
+import time
+
+from lab import LabError, LabTimeout, left, receive, selector
+
+
+class Console:
+    """The serial port of a guest, wherever the guest goes.
+
+    A line may begin on one host and end on another, so all hosts of the
+    guest feed the same Console, in the order in which the guest came to
+    them.
+    """
+
+    # What a kernel says when an interrupt or more is lost.
+    TROUBLE = re.compile(r'\bstall|lockup|\bBUG\b|Oops|Kernel panic|'
+                         r'Unable to handle|hung_task|blocked for more than')
+
+    def __init__(self, log):
+        self.beats = []
+        self.lines = []
+        self.trouble = []
+        # Called with each heartbeat, if set.
+        self.on_beat = None
+        self._log = open(log, 'ab', buffering=0)
+        self._partial = b''
+        self._feeders = []
+
+    def add_feeder(self, guest, sock):
+        self._feeders.append((guest, sock))
+        selector.register(sock, selectors.EVENT_READ, self._read)
+
+    def remove_feeder(self, guest):
+        self._read()
+        for feeder in [f for f in self._feeders if f[0] is guest]:
+            selector.unregister(feeder[1])
+            self._feeders.remove(feeder)
+
+    def _read(self):
+        # In order: what the guest said on its last host comes first.
+        for guest, sock in list(self._feeders):
+            while select.select([sock], [], [], 0)[0]:
+                data = receive(sock)
+                if not data:
+                    selector.unregister(sock)
+                    self._feeders.remove((guest, sock))
+                    break
+                self._log.write(data)
+                self._take(guest, data)
+
+    def _take(self, guest, data):
+        *lines, self._partial = (self._partial + data).split(b'\n')
+        for line in lines:
+            text = line.decode(errors='replace').rstrip('\r')
+            self.lines.append(text)
+            m = re.search(r'HB (\{.*\})$', text)
+            try:
+                beat = json.loads(m[1]) if m else None
+            except ValueError:
+                beat = None
+            if beat:
+                beat['guest'] = guest
+                beat['at'] = time.monotonic()
+                self.beats.append(beat)
+                if self.on_beat:
+                    self.on_beat(beat)
+            elif self.TROUBLE.search(text):
+                self.trouble.append(text)
+
+
+class Guest:
+    """A Linux guest under KVM in a host; see guest/heartbeat.c."""
+
+    def __init__(self, host, slot=0, qemu='qemu-system-riscv64', harts=2,
+                 aia='auto', irqchip=None, memory=256, image='',
+                 console=None, extra=''):
+        """Starts it; with a console of another guest, as its destination."""
+        self.host = host
+        self.slot = slot
+        self.harts = harts
+        self.events = []
+        self._replies = []
+        self._partial = b''
+        self._qmp = host.connect(f'qmp{slot}')
+        selector.register(self._qmp, selectors.EVENT_READ, self._on_qmp)
+        incoming = '-incoming defer' if console else ''
+        self.console = console or Console(
+            os.path.join(host.dir, f'guest{slot}.log'))
+        self._tty = host.connect(f'tty{slot}')
+        self.console.add_feeder(self, self._tty)
+        arguments = 'console=ttyS0 quiet panic=-1'
+        if not host.passes_on_illegal_instructions():
+            arguments += ' HEARTBEAT_NO_VECTOR=1'
+        machine = 'virt,aia=aplic-imsic'
+        if irqchip:
+            machine += f',kernel-irqchip={irqchip}'
+        ports = '/dev/virtio-ports'
+        self.job = host.spawn(
+            f'exec {qemu} -machine {machine} -accel kvm,riscv-aia={aia} '
+            f'-smp {harts} -m {memory}M -nodefaults -no-user-config '
+            f'-display none -no-reboot '
+            f'-kernel /guest/Image{image} -initrd /guest/initrd{image} '
+            f'-append "{arguments}" '
+            f'-chardev pipe,id=qmp,path={ports}/qmp{slot} '
+            f'-mon chardev=qmp,mode=control '
+            f'-chardev pipe,id=tty,path={ports}/tty{slot} -serial chardev:tty '
+            f'-netdev user,id=net '
+            f'-device virtio-net-pci,netdev=net,romfile= '
+            f'-blockdev null-co,node-name=disk,size={1 << 30},read-zeroes=on '
+            f'-device virtio-blk-pci,drive=disk {incoming} {extra}')
+        greeting = self.wait(lambda: self._replies, 60,
+                             'waiting for its QEMU to start')
+        self.version = greeting.pop(0)['QMP']['version']
+        self.qmp('qmp_capabilities')
+
+    def _on_qmp(self):
+        data = receive(self._qmp)
+        if not data:
+            self.host.forget(self._qmp)
+        *lines, self._partial = (self._partial + data).split(b'\n')
+        for line in lines:
+            message = json.loads(line)
+            if 'event' in message:
+                self.events.append(message)
+            else:
+                self._replies.append(message)
+
+    def ended(self):
+        """Why its QEMU has ended, or None while it has not."""
+        if self.job.status is None:
+            return None
+        return (f'the QEMU of the guest on host {self.host.name} has ended '
+                f'with status {self.job.status}: '
+                f'{self.job.stderr().strip()}')
+
+    def wait(self, condition, timeout, what):
+        """Like Host.wait, but raises the end of the guest's QEMU, too."""
+        def check():
+            value = condition()
+            if not value and self.job.status is not None:
+                raise LabError(self.ended())
+            return value
+        return self.host.wait(check, timeout, f'guest: {what}')
+
+    def qmp(self, command, timeout=60, **arguments):
+        """Runs a QMP command; returns what it returns."""
+        self._qmp.sendall(json.dumps(
+            {'execute': command, 'arguments': arguments}).encode())
+        reply = self.wait(lambda: self._replies, timeout, command).pop(0)
+        if 'error' in reply:
+            raise LabError(f"guest on host {self.host.name}: {command}: "
+                           f"{reply['error']['desc']}")
+        return reply['return']
+
+    def beats(self):
+        """The heartbeats that came from this host."""
+        return [b for b in self.console.beats if b['guest'] is self]
+
+    def wait_beats(self, count, timeout=120):
+        """Waits for so many more heartbeats from here; returns the last."""
+        wanted = len(self.beats()) + count
+
+        def arrived():
+            if self.console.trouble:
+                raise LabError('the guest is in trouble: ' +
+                               '; '.join(self.console.trouble[:5]))
+            runs = [e['event'] for e in self.events
+                    if e['event'] in ('STOP', 'RESUME')]
+            if runs and runs[-1] == 'STOP':
+                raise LabError(f'host {self.host.name}: QEMU has stopped the '
+                               f'guest: {self.job.stderr().strip()}')
+            return len(self.beats()) >= wanted
+
+        try:
+            self.wait(arrived, timeout, 'waiting for heartbeats')
+        except LabTimeout as e:
+            last = '\n'.join(self.console.lines[-5:])
+            raise LabTimeout(f'{e}; the last it said:\n{last}') from None
+        return self.beats()[-1]
+
+    def wait_alive(self, count=3, patience=20):
+        """Waits for signs of life from all parts; returns the last beat.
+
+        Takes at least count heartbeats, and raises the names of the parts
+        that have done nothing after as many as patience says.
+        """
+        first = self.wait_beats(1)
+        for i in range(1, patience):
+            last = self.wait_beats(1)
+            dead = dead_parts(first, last)
+            if not dead and i >= count:
+                return last
+        raise LabError(f'the guest on host {self.host.name} is dead after '
+                       f'{patience} heartbeats: {", ".join(dead)}')
+
+    def say(self, text):
+        """Sends a line to the guest's serial port, and awaits the answer."""
+        seen = len(self.console.lines)
+        self._tty.sendall(f'say {text}\n'.encode())
+        self.wait(lambda: any(line == f'SAY {text}' for line in
+                              self.console.lines[seen:]),
+                  60, 'waiting for an answer on its serial port')
+
+    def quit(self):
+        """Ends its QEMU."""
+        if self.job.status is None:
+            self._qmp.sendall(b'{"execute":"quit"}')
+            self.host.wait(lambda: self.job.status is not None, 60,
+                           'waiting for the end of a guest')
+        self.console.remove_feeder(self)
+        self.host.forget(self._qmp)
+        self._qmp.close()
+        self._tty.close()
+
+
+def dead_parts(first, last):
+    """What did nothing in the guest between two heartbeats."""
+    dead = []
+    each_hart = [('load', 'ticks', None), ('timer interrupts', 'irqs', 'timer')]
+    if len(last['ticks']) > 1:
+        each_hart.append(('IPIs', 'irqs', 'ipi'))
+    for name, key, irq in each_hart:
+        a, b = (beat[key][irq] if irq else beat[key] for beat in (first, last))
+        dead += [f'{name} on hart {i}' for i, (x, y) in enumerate(zip(a, b))
+                 if x >= y]
+    for irq in ('serial', 'virtio-net', 'virtio-blk'):
+        if sum(first['irqs'][irq]) >= sum(last['irqs'][irq]):
+            dead.append(f'{irq} interrupts')
+    if first['net']['replies'] >= last['net']['replies']:
+        dead.append('network')
+    if first['blk']['reads'] >= last['blk']['reads']:
+        dead.append('disk')
+    return dead
+
+
+def lost_beats(beats):
+    """How many heartbeats are missing among these.
+
+    The guest numbers them.  One that comes twice, or a hart whose count of
+    work has gone back, is worse than a loss: time has been turned back.
+    """
+    lost = 0
+    for a, b in zip(beats, beats[1:]):
+        if b['seq'] <= a['seq'] or any(x > y for x, y in
+                                       zip(a['ticks'], b['ticks'])):
+            raise LabError(f'the guest has gone back: heartbeat {a["seq"]} '
+                           f'with ticks {a["ticks"]} was followed by '
+                           f'{b["seq"]} with {b["ticks"]}')
+        lost += b['seq'] - a['seq'] - 1
+    if beats and beats[-1]['errors']:
+        raise LabError(f'the guest has found {beats[-1]["errors"]} cases of '
+                       f'corruption: {beats[-1]["first_error"]}')
+    return lost
+
+
+class MigrationFailed(LabError):
+    """A migration that ended without moving the guest."""
+
+
+PORT = 4444
+
+
+def prepare_migration(guest, **parameters):
+    """Sets what both sides of a migration need."""
+    guest.qmp('migrate-set-capabilities', capabilities=[
+        {'capability': 'events', 'state': True},
+        {'capability': 'return-path', 'state': True}])
+    if parameters:
+        guest.qmp('migrate-set-parameters', **parameters)
+
+
+def listen(dst):
+    """Lets the destination wait for a guest; returns its address."""
+    prepare_migration(dst)
+    uri = f'tcp:{dst.host.lan.ip}:{PORT}'
+    dst.qmp('migrate-incoming', uri=uri)
+    return uri
+
+
+def migration_states(guest):
+    """The states that the guest's QEMU has reported, oldest first."""
+    return [e['data']['status'] for e in guest.events
+            if e['event'] == 'MIGRATION']
+
+
+def send(src, uri, timeout=180, progress=None):
+    """Migrates to the address; returns what query-migrate says at the end.
+
+    Calls progress with what it says in between, about once a second.
+    """
+    prepare_migration(src)
+    src.events.clear()
+    src.qmp('migrate', uri=uri)
+    deadline = time.monotonic() + timeout
+
+    def ended():
+        return {'completed', 'failed', 'cancelled'} & \
+            set(migration_states(src))
+
+    while not ended():
+        if not left(deadline):
+            raise LabTimeout(f'the migration to {uri} takes more than '
+                             f'{timeout} s')
+        try:
+            src.wait(ended, min(1, left(deadline)), '')
+        except LabTimeout:
+            if progress:
+                progress(src.qmp('query-migrate'))
+    info = src.qmp('query-migrate')
+    if info['status'] != 'completed':
+        raise MigrationFailed(f'the migration to {uri} {info["status"]}: '
+                              f'{info.get("error-desc", "no reason given")}')
+    return info
+
+
+def migrate(src, dst, **arguments):
+    """Moves a guest; both sides say that they are content, or it raises."""
+    info = send(src, listen(dst), **arguments)
+    dst.wait(lambda: 'completed' in migration_states(dst), 60,
+             'waiting for the end of the incoming migration')
+    return info
