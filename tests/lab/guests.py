@@ -80,8 +80,11 @@ class Guest:
 
     def __init__(self, host, slot=0, qemu='qemu-system-riscv64', harts=2,
                  aia='auto', irqchip=None, memory=256, image='',
-                 console=None, extra=''):
-        """Starts it; with a console of another guest, as its destination."""
+                 console=None, arguments=''):
+        """Starts it; with a console of another guest, as its destination.
+
+        Arguments are more of them for its kernel.
+        """
         self.host = host
         self.slot = slot
         self.harts = harts
@@ -95,7 +98,7 @@ class Guest:
             os.path.join(host.dir, f'guest{slot}.log'))
         self._tty = host.connect(f'tty{slot}')
         self.console.add_feeder(self, self._tty)
-        arguments = 'console=ttyS0 quiet panic=-1'
+        arguments += ' console=ttyS0 quiet panic=-1'
         if not host.passes_on_illegal_instructions():
             arguments += ' HEARTBEAT_NO_VECTOR=1'
         machine = 'virt,aia=aplic-imsic'
@@ -114,11 +117,16 @@ class Guest:
             f'-netdev user,id=net '
             f'-device virtio-net-pci,netdev=net,romfile= '
             f'-blockdev null-co,node-name=disk,size={1 << 30},read-zeroes=on '
-            f'-device virtio-blk-pci,drive=disk {incoming} {extra}')
-        greeting = self.wait(lambda: self._replies, 60,
-                             'waiting for its QEMU to start')
-        self.version = greeting.pop(0)['QMP']['version']
-        self.qmp('qmp_capabilities')
+            f'-device virtio-blk-pci,drive=disk {incoming}')
+        try:
+            greeting = self.wait(lambda: self._replies, 60,
+                                 'waiting for its QEMU to start').pop(0)
+            self.version = greeting['QMP']['version']
+            self.qmp('qmp_capabilities')
+        except LabError:
+            # A connection that stays open would keep the next guest out.
+            self.kill()
+            raise
 
     def _on_qmp(self):
         data = receive(self._qmp)
@@ -151,7 +159,7 @@ class Guest:
 
     def qmp(self, command, timeout=60, **arguments):
         """Runs a QMP command; returns what it returns."""
-        self._qmp.sendall(json.dumps(
+        self.host.send(self._qmp, json.dumps(
             {'execute': command, 'arguments': arguments}).encode())
         reply = self.wait(lambda: self._replies, timeout, command).pop(0)
         if 'error' in reply:
@@ -166,24 +174,31 @@ class Guest:
     def wait_beats(self, count, timeout=120):
         """Waits for so many more heartbeats from here; returns the last."""
         wanted = len(self.beats()) + count
+        deadline = time.monotonic() + timeout
 
         def arrived():
             if self.console.trouble:
                 raise LabError('the guest is in trouble: ' +
                                '; '.join(self.console.trouble[:5]))
-            runs = [e['event'] for e in self.events
-                    if e['event'] in ('STOP', 'RESUME')]
-            if runs and runs[-1] == 'STOP':
-                raise LabError(f'host {self.host.name}: QEMU has stopped the '
-                               f'guest: {self.job.stderr().strip()}')
             return len(self.beats()) >= wanted
 
-        try:
-            self.wait(arrived, timeout, 'waiting for heartbeats')
-        except LabTimeout as e:
+        while True:
+            try:
+                self.wait(arrived, min(10, left(deadline)),
+                          'waiting for heartbeats')
+                return self.beats()[-1]
+            except LabTimeout as e:
+                self._explain_silence(e, not left(deadline))
+
+    def _explain_silence(self, timeout, final):
+        """Raises the reason if QEMU knows it, or if there is no time left."""
+        state = self.qmp('query-status')['status']
+        if state != 'running':
+            raise LabError(f'host {self.host.name}: QEMU has stopped the '
+                           f'guest ({state}): {self.job.stderr().strip()}')
+        if final:
             last = '\n'.join(self.console.lines[-5:])
-            raise LabTimeout(f'{e}; the last it said:\n{last}') from None
-        return self.beats()[-1]
+            raise LabTimeout(f'{timeout}; the last it said:\n{last}')
 
     def wait_alive(self, count=3, patience=20):
         """Waits for signs of life from all parts; returns the last beat.
@@ -203,21 +218,32 @@ class Guest:
     def say(self, text):
         """Sends a line to the guest's serial port, and awaits the answer."""
         seen = len(self.console.lines)
-        self._tty.sendall(f'say {text}\n'.encode())
+        self.host.send(self._tty, f'say {text}\n'.encode())
         self.wait(lambda: any(line == f'SAY {text}' for line in
                               self.console.lines[seen:]),
                   60, 'waiting for an answer on its serial port')
 
     def quit(self):
-        """Ends its QEMU."""
+        """Ends its QEMU by a command."""
         if self.job.status is None:
-            self._qmp.sendall(b'{"execute":"quit"}')
-            self.host.wait(lambda: self.job.status is not None, 60,
-                           'waiting for the end of a guest')
-        self.console.remove_feeder(self)
-        self.host.forget(self._qmp)
-        self._qmp.close()
-        self._tty.close()
+            self.host.send(self._qmp, b'{"execute":"quit"}')
+        self._gone()
+
+    def kill(self):
+        """Ends its QEMU as a power failure would; again does no harm."""
+        if self.host.failure:
+            return
+        self.job.kill()
+        self._gone()
+
+    def _gone(self):
+        self.host.wait(lambda: self.job.status is not None, 60,
+                       'waiting for the end of a guest')
+        if self._qmp.fileno() >= 0:
+            self.console.remove_feeder(self)
+            self.host.forget(self._qmp)
+            self._qmp.close()
+            self._tty.close()
 
 
 def dead_parts(first, last):
@@ -290,29 +316,39 @@ def migration_states(guest):
             if e['event'] == 'MIGRATION']
 
 
+def ended(guest):
+    """Whether the guest's outgoing migration has come to an end."""
+    return {'completed', 'failed', 'cancelled'} & set(migration_states(guest))
+
+
+def begin(src, uri, **parameters):
+    """Starts a migration."""
+    prepare_migration(src, **parameters)
+    src.events.clear()
+    src.qmp('migrate', uri=uri)
+
+
 def send(src, uri, timeout=180, progress=None):
     """Migrates to the address; returns what query-migrate says at the end.
 
     Calls progress with what it says in between, about once a second.
     """
-    prepare_migration(src)
-    src.events.clear()
-    src.qmp('migrate', uri=uri)
+    begin(src, uri)
     deadline = time.monotonic() + timeout
-
-    def ended():
-        return {'completed', 'failed', 'cancelled'} & \
-            set(migration_states(src))
-
-    while not ended():
+    while not ended(src):
         if not left(deadline):
             raise LabTimeout(f'the migration to {uri} takes more than '
                              f'{timeout} s')
         try:
-            src.wait(ended, min(1, left(deadline)), '')
+            src.wait(lambda: ended(src), min(1, left(deadline)), '')
         except LabTimeout:
             if progress:
                 progress(src.qmp('query-migrate'))
+    return outcome(src, uri)
+
+
+def outcome(src, uri):
+    """What query-migrate says of a migration that has ended."""
     info = src.qmp('query-migrate')
     if info['status'] != 'completed':
         raise MigrationFailed(f'the migration to {uri} {info["status"]}: '

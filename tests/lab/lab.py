@@ -271,6 +271,7 @@ class Lan:
             except FileExistsError:
                 if os.stat(d).st_uid != os.getuid():
                     raise LabError(f'{d} belongs to another user') from None
+        self.name = name
         self.ip = f'10.0.0.{index}'
         self.mac = f'52:54:00:0a:00:{index:02x}'
         self.local = os.path.join(self.dir, str(index))
@@ -305,7 +306,7 @@ class Lan:
 class Host:
     """One emulated host."""
 
-    def __init__(self, name='host', kernel='stable', cpus=2, cpu='rva23s64',
+    def __init__(self, name='lab', kernel='stable', cpus=2, cpu='rva23s64',
                  memory=1024, guest_files=3, lan=None, index=None,
                  interactive=False):
         self.name = name
@@ -336,7 +337,7 @@ class Host:
                 self.lan = Lan(lan, index)
             self._start()
         except BaseException:
-            self.close()
+            self.close(keep_logs=self._qemu is not None)
             raise
 
     def _start(self):
@@ -429,7 +430,7 @@ class Host:
     @staticmethod
     def forget(fd):
         """Hears of this file no more."""
-        if fd in selector.get_map():
+        if fd is not None and fd in selector.get_map():
             selector.unregister(fd)
 
     def _on_end(self):
@@ -438,13 +439,14 @@ class Host:
         status = self._qemu.wait()
         with open(self._log.name, errors='replace') as f:
             why = f.read().strip()
-        tail = ''
+        tail = log = ''
         if os.path.exists(self.console):
             with open(self.console, errors='replace') as f:
                 tail = ''.join(f.readlines()[-15:])
+            log = f'console log: {self.console}'
         self.failure = self.failure or LabError('\n'.join(filter(None, (
             f'host {self.name} is gone (status {status})', why,
-            tail.rstrip(), f'console log: {self.console}'))))
+            tail.rstrip(), log))))
 
     def _on_ctl(self):
         """The host's init has said something."""
@@ -487,13 +489,22 @@ class Host:
             raise LabTimeout(f'{e}; console log: {self.console}') from None
         return self
 
+    def send(self, sock, data):
+        """Sends data to one of the host's ports."""
+        try:
+            sock.sendall(data)
+        except OSError as e:
+            # The reason comes, at the latest, with the emulator's end.
+            wait_for(lambda: self.failure, 10, f'host {self.name}: {e}')
+            raise self.failure from None
+
     def _job(self, verb, script):
         self.wait_up()
         self._jobs += 1
         job = f'job{self._jobs}'
         with open(os.path.join(self.share, f'{job}.sh'), 'w') as f:
-            f.write(script + '\n')
-        self._ctl.sendall(f'{verb} {job}\n'.encode())
+            f.write(f'echo $$ >/share/{job}.pid\n{script}\n')
+        self.send(self._ctl, f'{verb} {job}\n'.encode())
         return job
 
     def run(self, script, timeout=300, stdout=None, stderr=None):
@@ -544,7 +555,7 @@ class Host:
 
     def start_shell(self):
         """Interactive: lets the shell start."""
-        self._ctl.sendall(b'shell -\n')
+        self.send(self._ctl, b'shell -\n')
 
     def wait_end(self, timeout=None):
         """Interactive: until the user has left."""
@@ -595,6 +606,11 @@ class Job:
                 return f.read()
         except FileNotFoundError:
             return ''
+
+    def kill(self):
+        """Ends what has taken the place of its shell by exec."""
+        if self.status is None:
+            self.host.run(f'kill -9 "$(cat /share/{self.name}.pid)"')
 
     def stdout(self):
         return self._read('out')

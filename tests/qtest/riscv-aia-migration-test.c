@@ -3,12 +3,15 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Real KVM only: without /dev/kvm every case is skipped.  The guest is
- * tests/guests/tick.c, of which QTEST_RISCV_AIA_GUEST names the ELF file; it
- * tells in memory what arrived on each hart.
+ * The guest is tests/guests/tick.c, of which QTEST_RISCV_AIA_GUEST names the
+ * ELF file; it tells in memory what arrived on each hart.  Without /dev/kvm
+ * every case is skipped, unless QTEST_RISCV_AIA_TCG is set: then the same
+ * guest moves with the emulated AIA.
  */
 
 #include "qemu/osdep.h"
+#include <sched.h>
+#include <sys/sysinfo.h>
 #include "libqtest.h"
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
@@ -43,6 +46,7 @@ typedef struct Case {
     const char *mode;
     const char *irqchip;
     unsigned harts;
+    bool tcg;
 } Case;
 
 static const char *guest;
@@ -109,15 +113,45 @@ static void wait_for_progress(QTestState *qts, unsigned harts)
     g_assert_cmpuint(done, ==, harts);
 }
 
+/*
+ * A hart needs a guest interrupt file on whatever CPU it runs, and source and
+ * destination together may have more harts than a CPU has files.  So they
+ * take turns in being started on one CPU of the host and on another.
+ */
+static void pin(const Case *c)
+{
+    static unsigned turn;
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    if (c->harts > 1 && !g_str_equal(c->mode, "emul")) {
+        CPU_SET(turn++ % get_nprocs(), &set);
+    } else {
+        for (int i = 0; i < get_nprocs(); i++) {
+            CPU_SET(i, &set);
+        }
+    }
+    g_assert_cmpint(sched_setaffinity(0, sizeof(set), &set), ==, 0);
+}
+
 static QTestState *start(const Case *c, const char *more)
 {
-    QTestState *qts = qtest_initf(
-        "-machine virt,aia=aplic-imsic -cpu host -smp %u -m 64M -nodefaults "
-        "-display none -accel kvm,riscv-aia=%s,kernel-irqchip=%s "
-        "-kernel %s %s", c->harts, c->mode, c->irqchip, guest, more);
-    QDict *rsp = qtest_qmp(qts, "{'execute': 'query-kvm'}");
+    g_autofree char *accel = c->tcg
+        ? g_strdup("-accel tcg -cpu max")
+        : g_strdup_printf("-accel kvm,riscv-aia=%s,kernel-irqchip=%s "
+                          "-cpu host", c->mode, c->irqchip);
+    QTestState *qts;
+    QDict *rsp;
 
-    g_assert_true(qdict_get_bool(qdict_get_qdict(rsp, "return"), "enabled"));
+    if (!c->tcg) {
+        pin(c);
+    }
+    qts = qtest_initf(
+        "-machine virt,aia=aplic-imsic -smp %u -m 64M -nodefaults "
+        "-display none %s -kernel %s %s", c->harts, accel, guest, more);
+    rsp = qtest_qmp(qts, "{'execute': 'query-kvm'}");
+    g_assert_true(qdict_get_bool(qdict_get_qdict(rsp, "return"), "enabled") !=
+                  c->tcg);
     qobject_unref(rsp);
     return qts;
 }
@@ -269,6 +303,12 @@ static void compare_streams(const Case *c, const char *a, const char *b)
 {
     bool split = g_str_equal(c->irqchip, "split");
 
+    if (c->tcg) {
+        /* One each for machine and supervisor level */
+        compare_sections(a, b, "riscv_aplic", 2);
+        compare_sections(a, b, "riscv_imsic", 2 * c->harts);
+        return;
+    }
     compare_sections(a, b, split ? "riscv_aplic" : "riscv_aplic_kvm", 1);
     compare_sections(a, b, "riscv_imsic_kvm", c->harts);
     compare_sections(a, b, "cpu", c->harts);
@@ -444,39 +484,49 @@ static void test_snapshot(const void *opaque)
     files_free(&f);
 }
 
+static const struct {
+    const char *name;
+    void (*run)(const void *);
+} tests[] = {
+    { "file", test_file },
+    { "live", test_live },
+    { "snapshot", test_snapshot },
+};
+
+static void add_case(int test, const Case *c)
+{
+    g_autofree char *path = g_strdup_printf("riscv-aia/%s/%s/%s/%u",
+                                            tests[test].name, c->mode,
+                                            c->irqchip, c->harts);
+
+    qtest_add_data_func_full(path, g_memdup2(c, sizeof(*c)), tests[test].run,
+                             g_free);
+}
+
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        void (*run)(const void *);
-    } tests[] = {
-        { "file", test_file },
-        { "live", test_live },
-        { "snapshot", test_snapshot },
-    };
     static const char *const modes[] = { "emul", "hwaccel", "auto" };
     static const char *const irqchips[] = { "on", "split" };
     static const unsigned harts[] = { 1, 4 };
+    bool tcg = g_getenv("QTEST_RISCV_AIA_TCG");
 
     g_test_init(&argc, &argv, NULL);
     guest = g_getenv("QTEST_RISCV_AIA_GUEST");
-    if (!guest || access("/dev/kvm", R_OK | W_OK)) {
+    if (!guest || (!tcg && access("/dev/kvm", R_OK | W_OK))) {
         printf("1..0 # SKIP %s\n", guest ? "/dev/kvm cannot be used"
                : "QTEST_RISCV_AIA_GUEST names no guest");
         return 0;
     }
 
     for (int t = 0; t < ARRAY_SIZE(tests); t++) {
-        for (int m = 0; m < ARRAY_SIZE(modes); m++) {
-            for (int i = 0; i < ARRAY_SIZE(irqchips); i++) {
-                for (int h = 0; h < ARRAY_SIZE(harts); h++) {
-                    g_autofree char *path = g_strdup_printf(
-                        "riscv-aia/%s/%s/%s/%u", tests[t].name, modes[m],
-                        irqchips[i], harts[h]);
-                    Case *c = g_new0(Case, 1);
-
-                    *c = (Case){ modes[m], irqchips[i], harts[h] };
-                    qtest_add_data_func_full(path, c, tests[t].run, g_free);
+        for (int h = 0; h < ARRAY_SIZE(harts); h++) {
+            if (tcg) {
+                add_case(t, &(Case){ "tcg", "off", harts[h], true });
+                continue;
+            }
+            for (int m = 0; m < ARRAY_SIZE(modes); m++) {
+                for (int i = 0; i < ARRAY_SIZE(irqchips); i++) {
+                    add_case(t, &(Case){ modes[m], irqchips[i], harts[h] });
                 }
             }
         }

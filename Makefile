@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+BUILDDIR ?= build
+MAKEFLAGS += --no-print-directory
+-include $(BUILDDIR)/config.mk
+
+BUILDENV = scripts/buildenv run
+CHECK = scripts/check --builddir=$(BUILDDIR)
+SUITES = unit qtest kvm cross-host
+
+all: $(BUILDDIR)/config.mk FORCE
+	@$(MAKE) $(BUILDS:%=build-%) build-guests
+
+# configure itself finds out whether there is anything to do.
+$(BUILDDIR)/config.mk: configure $(wildcard patches/*.patch patches/*/*.patch)
+	./configure --builddir=$(BUILDDIR)
+
+build-guests: FORCE
+	@$(BUILDENV) $(MAKE) -C tests/guests OUT=$(CURDIR)/$(BUILDDIR)/guests
+
+build-riscv64: FORCE
+	@$(BUILDENV) ninja -C $(BUILDDIR)/riscv64 qemu-system-riscv64 \
+	    tests/qtest/riscv-aia-migration-test
+
+build-native: FORCE
+	@$(BUILDENV) ninja -C $(BUILDDIR)/native qemu-system-riscv64 \
+	    tests/qtest/riscv-aia-migration-test \
+	    tests/unit/riscv-aia/test-riscv-aia-state
+
+demo: $(BUILDDIR)/config.mk build-riscv64
+	@tests/lab/demo $(if $(STOCK),--stock)
+
+lab: $(BUILDDIR)/config.mk build-riscv64 build-guests
+	@tests/lab/host
+
+check: all
+	@$(CHECK) $(SUITES)
+
+$(SUITES:%=check-%): check-%: all
+	@$(CHECK) $*
+
+clean: FORCE
+	rm -rf $(BUILDDIR)
+
+help:
+	@echo "make              build the fork (runs ./configure where needed)"
+	@echo "make demo         migrate a guest between two emulated hosts"
+	@echo "make demo STOCK=1 the same with the unpatched QEMU, which fails"
+	@echo "make lab          a shell in an emulated host"
+	@echo "make check        all suites; each alone:" $(SUITES:%=check-%)
+	@echo "make clean        remove $(BUILDDIR); the cache stays"
+
+FORCE:
+.PHONY: all demo lab check clean help FORCE

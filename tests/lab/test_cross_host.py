@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Migration of a Linux guest between two hosts with different kernels."""
+
+import os
+import sys
+import unittest
+
+import pycotap
+
+import guests
+import lab
+
+KERNELS = ('stable', 'testing')
+
+
+class CrossHostTest(unittest.TestCase):
+    """Two hosts, which all tests of a class share."""
+
+    GUEST_FILES = 7
+
+    @classmethod
+    def setUpClass(cls):
+        lan = f'cross-host-{os.getpid()}-{os.urandom(3).hex()}'
+        cls.hosts = {}
+        for index, kernel in enumerate(KERNELS, 1):
+            host = lab.Host(kernel, kernel=kernel, lan=lan, index=index,
+                            guest_files=cls.GUEST_FILES)
+            cls.addClassCleanup(host.close)
+            cls.hosts[kernel] = host
+        for host in cls.hosts.values():
+            host.wait_up()
+        cls.hosts['stable'].check('ping -c 1 -W 30 10.0.0.2')
+
+    def guest(self, kernel, **kwargs):
+        guest = guests.Guest(self.hosts[kernel], **kwargs)
+        self.addCleanup(guest.kill)
+        return guest
+
+    def destination(self, source, kernel, **kwargs):
+        return self.guest(kernel, harts=source.harts, console=source.console,
+                          **kwargs)
+
+    def there_and_back(self, first, second, **kwargs):
+        """The guest must be whole before, between and after."""
+        guest = self.guest(first, **kwargs)
+        last = guest.wait_alive()
+        # See Host.passes_on_illegal_instructions().
+        self.assertEqual(last['vector'], int(first == 'testing'))
+        for kernel in (second, first):
+            there = self.destination(guest, kernel, **{
+                k: v for k, v in kwargs.items() if k != 'harts'})
+            info = guests.migrate(guest, there)
+            guest.quit()
+            there.wait_alive()
+            there.say(f'on {kernel}')
+            self.assertEqual(guests.lost_beats(there.console.beats), 0)
+            print(f'# to {kernel}: {info["total-time"]} ms, downtime '
+                  f'{info["downtime"]} ms')
+            guest = there
+        guest.quit()
+        self.assertEqual(guest.job.status, 0)
+
+
+class Moves(CrossHostTest):
+    """There and back, in each mode."""
+
+    def test_emul_1_hart_from_stable(self):
+        self.there_and_back('stable', 'testing', aia='emul', harts=1)
+
+    def test_emul_4_harts_from_testing(self):
+        self.there_and_back('testing', 'stable', aia='emul', harts=4)
+
+    def test_auto_4_harts_from_stable(self):
+        self.there_and_back('stable', 'testing', aia='auto', harts=4)
+
+    def test_hwaccel_1_hart_from_testing(self):
+        self.there_and_back('testing', 'stable', aia='hwaccel', harts=1)
+
+    def test_hwaccel_4_harts_from_stable(self):
+        self.there_and_back('stable', 'testing', aia='hwaccel', harts=4)
+
+    def test_split_2_harts_from_testing(self):
+        self.there_and_back('testing', 'stable', irqchip='split', harts=2)
+
+    def test_guest_without_kernel(self):
+        """A QEMU that does not start says why."""
+        with self.assertRaisesRegex(lab.LabError, 'missing'):
+            self.guest('stable', image='.missing')
+
+    def test_guest_that_panics(self):
+        """A guest that does not come up is noticed, and its words shown."""
+        guest = self.guest('stable', arguments='rdinit=/missing')
+        with self.assertRaisesRegex(lab.LabError, 'Kernel panic'):
+            guest.wait_beats(1)
+
+
+class Failures(CrossHostTest):
+    """What goes wrong must not harm the guest.
+
+    One guest interrupt file for each of the two harts of a host is too few
+    for the four of the guest, so that some are in software, some are not.
+    """
+
+    GUEST_FILES = 1
+
+    def test_few_files(self):
+        """Files in hardware and software at once, and from one to the other."""
+        self.there_and_back('testing', 'stable', aia='auto', harts=4)
+
+    def goes_on(self, guest, first):
+        """The guest runs where it was, and has lost nothing."""
+        guest.wait_alive()
+        self.assertEqual(guests.lost_beats(guest.console.beats), 0)
+        self.assertEqual(guest.qmp('query-status')['status'], 'running')
+        self.assertTrue(all(b['guest'] is guest
+                            for b in guest.console.beats[first:]))
+
+    def test_unreachable(self):
+        """Nobody there, or nobody who listens."""
+        guest = self.guest('stable')
+        guest.wait_alive()
+        for address in ('10.0.0.2:9999', '10.0.0.77:4444'):
+            first = len(guest.console.beats)
+            with self.assertRaises(lab.LabError) as caught:
+                guests.send(guest, f'tcp:{address}')
+            self.assertIn(address, str(caught.exception))
+            self.goes_on(guest, first)
+
+    def start_slow(self, guest, uri):
+        """Begins a migration that will not end by itself."""
+        guests.begin(guest, uri, **{'max-bandwidth': 1 << 20})
+        guest.wait(lambda: 'active' in guests.migration_states(guest), 60,
+                   'waiting for the migration to begin')
+
+    def test_destination_killed(self):
+        """The destination's QEMU dies, and the next one gets the guest."""
+        guest = self.guest('stable', aia='auto', harts=4)
+        guest.wait_alive()
+        first = len(guest.console.beats)
+        there = self.destination(guest, 'testing')
+        uri = guests.listen(there)
+        self.start_slow(guest, uri)
+        there.kill()
+        guest.wait(lambda: guests.ended(guest), 60, 'waiting for a failure')
+        with self.assertRaisesRegex(guests.MigrationFailed, 'failed'):
+            guests.outcome(guest, uri)
+        self.goes_on(guest, first)
+        guest.qmp('migrate-set-parameters', **{'max-bandwidth': 1 << 30})
+        there = self.destination(guest, 'testing')
+        guests.migrate(guest, there)
+        guest.quit()
+        there.wait_alive()
+        self.assertEqual(guests.lost_beats(there.console.beats), 0)
+
+    def test_stock_destination(self):
+        """An unpatched QEMU refuses the guest, which goes on at the source."""
+        guest = self.guest('stable')
+        guest.wait_alive()
+        first = len(guest.console.beats)
+        there = self.destination(guest, 'testing',
+                                 qemu='qemu-system-riscv64.stock')
+        with self.assertRaises(guests.MigrationFailed):
+            guests.migrate(guest, there)
+        there.host.wait(lambda: there.ended(), 60, 'waiting for its refusal')
+        print(f'# {there.ended()}')
+        self.goes_on(guest, first)
+
+    def test_vanishing_host(self):
+        """The other host loses its power: the source can give up."""
+        lan = self.hosts['stable'].lan
+        other = lab.Host('vanishing', kernel='testing', lan=lan.name, index=3)
+        self.addCleanup(other.close)
+        guest = self.guest('stable')
+        other.wait_up()
+        guest.wait_alive()
+        first = len(guest.console.beats)
+        there = guests.Guest(other, console=guest.console)
+        self.start_slow(guest, guests.listen(there))
+        other.close()
+        guest.wait_alive()
+        guest.qmp('migrate_cancel')
+        guest.wait(lambda: guests.ended(guest), 120,
+                   'waiting for the end of the migration')
+        self.goes_on(guest, first)
+
+
+if __name__ == '__main__':
+    unittest.main(testRunner=pycotap.TAPTestRunner(
+        test_output_log=pycotap.LogMode.LogToError))
