@@ -105,6 +105,10 @@ class Demo:
         return there
 
     def run(self, stack):
+        if not os.path.exists(os.path.join(lab.TOP, 'build/riscv64', FORK)) \
+           and not self.args.stock:
+            raise lab.LabError('build/riscv64 has no qemu-system-riscv64; '
+                               'run make')
         a, b = self.boot(stack)
         aia_a, aia_b = self.args.aia
         name = 'Debian\'s unpatched QEMU' if self.args.stock else 'this fork'
@@ -213,11 +217,11 @@ def main():
                      'lost.')
     finally:
         for host in stack:
-            host.close(keep_logs=not ok)
+            host.close(keep_logs=not ok and not demo.args.stock)
         demo.write_report()
     demo.table()
     print(f'  report: {REPORT}')
-    if not ok and not demo.args.stock:
+    if stack and not ok and not demo.args.stock:
         print(f'  logs: {", ".join(host.dir for host in stack)}')
     return 0 if ok else 1
 

@@ -249,7 +249,8 @@ class Guest:
 def dead_parts(first, last):
     """What did nothing in the guest between two heartbeats."""
     dead = []
-    each_hart = [('load', 'ticks', None), ('timer interrupts', 'irqs', 'timer')]
+    each_hart = [('load', 'ticks', None),
+                 ('timer interrupts', 'irqs', 'timer')]
     if len(last['ticks']) > 1:
         each_hart.append(('IPIs', 'irqs', 'ipi'))
     for name, key, irq in each_hart:

@@ -151,11 +151,19 @@ def write_to(fd):
     return write
 
 
+def warn_of_missing_build():
+    if not os.path.exists(os.path.join(lab.TOP,
+                                       'build/riscv64/qemu-system-riscv64')):
+        say('note: the fork is not built, so the host has only '
+            'qemu-system-riscv64.stock; run make')
+
+
 def session(args, puts, gets):
     """Everything that needs the host; returns the exit status."""
     begin = time.monotonic()
     deadline = args.timeout and begin + args.timeout
     interactive = not args.command
+    warn_of_missing_build()
 
     def timeout(at_most=None):
         times = [t for t in (lab.left(deadline), at_most) if t is not None]

@@ -8,6 +8,7 @@ directory shared by 9p.  Guests are in guests.py.
 """
 
 import fcntl
+import glob
 import hashlib
 import lzma
 import os
@@ -39,6 +40,7 @@ SLOTS = 2
 # by then will not come.
 BOOT_TIMEOUT = 180
 MTU = 16000
+DAY = 24 * 3600
 
 
 class LabError(Exception):
@@ -196,7 +198,7 @@ def remove_old_runs():
         path = os.path.join(RUNS, name)
         try:
             if os.path.exists(os.path.join(path, 'failed')) and \
-               time.time() - os.stat(path).st_mtime < 24 * 3600:
+               time.time() - os.stat(path).st_mtime < DAY:
                 continue
             with open(os.path.join(path, 'alive')) as f:
                 fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -212,21 +214,25 @@ def busybox():
 
 def guest_directory():
     """The directory that hosts see as /guest; made when its parts change."""
-    sources = sorted(os.listdir(os.path.join(HERE, 'guest')))
     kernels = {'': Kernel('stable'), '.testing': Kernel('testing')}
-    key = hashlib.sha256()
-    for name in sources:
-        with open(os.path.join(HERE, 'guest', name), 'rb') as f:
+    parts = [__file__, os.path.join(HERE, 'guest/init'),
+             os.path.join(HERE, 'guest/heartbeat.c')]
+    parts += [os.path.join(os.path.dirname(k.image), 'release')
+              for k in kernels.values()]
+    key = hashlib.sha256(busybox().encode())
+    for part in parts:
+        with open(part, 'rb') as f:
             key.update(f.read())
-    for kernel in kernels.values():
-        with open(os.path.join(os.path.dirname(kernel.image), 'release'),
-                  'rb') as f:
-            key.update(f.read())
-    final = os.path.join(CACHE, 'lab', f'guest-{key.hexdigest()[:12]}')
+    base = os.path.join(CACHE, 'lab')
+    final = os.path.join(base, f'guest-{key.hexdigest()[:12]}')
     if os.path.isdir(final):
         return final
-    os.makedirs(os.path.dirname(final), exist_ok=True)
-    d = tempfile.mkdtemp(dir=os.path.dirname(final))
+    os.makedirs(base, exist_ok=True)
+    for name in os.listdir(base):
+        # No host is up for that long.
+        if time.time() - os.stat(os.path.join(base, name)).st_mtime > 7 * DAY:
+            shutil.rmtree(os.path.join(base, name), ignore_errors=True)
+    d = tempfile.mkdtemp(dir=base)
     os.chmod(d, 0o755)
     program = os.path.join(d, 'heartbeat')
     done = subprocess.run(
@@ -263,30 +269,59 @@ class Lan:
 
     def __init__(self, name, index):
         # The path of a Unix socket is short, so not in the checkout.
-        base = os.path.join(MACHINE, f'tmp/riscv-aia-lan-{os.getuid()}')
-        self.dir = os.path.join(base, name)
-        for d in (base, self.dir):
-            try:
-                os.mkdir(d, 0o700)
-            except FileExistsError:
-                if os.stat(d).st_uid != os.getuid():
-                    raise LabError(f'{d} belongs to another user') from None
+        self._base = os.path.join(MACHINE, f'tmp/riscv-aia-lan-{os.getuid()}')
         self.name = name
+        self.dir = os.path.join(self._base, name)
         self.ip = f'10.0.0.{index}'
         self.mac = f'52:54:00:0a:00:{index:02x}'
         self.local = os.path.join(self.dir, str(index))
-        self._lock = open(self.local + '.lock', 'w')
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LabError(f'LAN {name} has a host with index {index} '
-                           'already; choose another --index') from None
+        self._make_directory(self._base)
+        with self._all_lans():
+            self._remove_unused()
+            self._make_directory(self.dir)
+            self._lock = open(self.local + '.lock', 'w')
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise LabError(f'LAN {name} has a host with index {index} '
+                               'already; choose another --index') from None
         # Left behind, perhaps, by a host that was killed.
         if os.path.exists(self.local):
             os.unlink(self.local)
         self._hub = subprocess.Popen(
             [sys.executable, os.path.join(HERE, 'hub.py'), self.dir],
             stdin=subprocess.PIPE)
+
+    @staticmethod
+    def _make_directory(path):
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            if os.stat(path).st_uid != os.getuid():
+                raise LabError(f'{path} belongs to another user') from None
+
+    def _all_lans(self):
+        """Held while hosts come and go."""
+        lock = open(os.path.join(self._base, '.lock'), 'w')
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return lock
+
+    def _remove_unused(self):
+        """Removes LANs on which no host is left."""
+        for name in os.listdir(self._base):
+            d = os.path.join(self._base, name)
+            if os.path.isdir(d) and not any(map(self._in_use,
+                                                glob.glob(f'{d}/*.lock'))):
+                shutil.rmtree(d, ignore_errors=True)
+
+    @staticmethod
+    def _in_use(path):
+        with open(path, 'w') as f:
+            try:
+                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return False
+            except BlockingIOError:
+                return True
 
     def options(self):
         hub = os.path.join(self.dir, 'hub')
@@ -298,9 +333,11 @@ class Lan:
     def close(self):
         self._hub.stdin.close()
         self._hub.wait()
-        if os.path.exists(self.local):
-            os.unlink(self.local)
-        self._lock.close()
+        with self._all_lans():
+            if os.path.exists(self.local):
+                os.unlink(self.local)
+            self._lock.close()
+            self._remove_unused()
 
 
 class Host:
@@ -387,7 +424,8 @@ class Host:
                     '-device', f'virtserialport,chardev={port},name={port}']
         if interactive:
             cmd += ['-chardev', 'stdio,id=tty,mux=on,signal=off',
-                    '-mon', 'chardev=tty', '-device', 'virtconsole,chardev=tty']
+                    '-mon', 'chardev=tty',
+                    '-device', 'virtconsole,chardev=tty']
         if self.lan:
             cmd += self.lan.options()
         self._log = open(os.path.join(self.dir, 'qemu.log'), 'wb')

@@ -17,6 +17,7 @@ class CrossHostTest(unittest.TestCase):
     """Two hosts, which all tests of a class share."""
 
     GUEST_FILES = 7
+    failed = False
 
     @classmethod
     def setUpClass(cls):
@@ -25,11 +26,24 @@ class CrossHostTest(unittest.TestCase):
         for index, kernel in enumerate(KERNELS, 1):
             host = lab.Host(kernel, kernel=kernel, lan=lan, index=index,
                             guest_files=cls.GUEST_FILES)
-            cls.addClassCleanup(host.close)
+            cls.addClassCleanup(cls.put_away, host)
             cls.hosts[kernel] = host
         for host in cls.hosts.values():
             host.wait_up()
         cls.hosts['stable'].check('ping -c 1 -W 30 10.0.0.2')
+
+    @classmethod
+    def put_away(cls, host):
+        if cls.failed:
+            print(f'# logs: {host.dir}')
+        host.close(keep_logs=cls.failed)
+
+    def note_failure(self):
+        if not self._outcome.success:
+            type(self).failed = True
+
+    def setUp(self):
+        self.addCleanup(self.note_failure)
 
     def guest(self, kernel, **kwargs):
         guest = guests.Guest(self.hosts[kernel], **kwargs)
@@ -104,7 +118,7 @@ class Failures(CrossHostTest):
     GUEST_FILES = 1
 
     def test_few_files(self):
-        """Files in hardware and software at once, and from one to the other."""
+        """Files in hardware and in software, at once and in turn."""
         self.there_and_back('testing', 'stable', aia='auto', harts=4)
 
     def goes_on(self, guest, first):

@@ -2,6 +2,7 @@
 """Tests of tests/lab/host itself."""
 
 import os
+import pty
 import re
 import select
 import subprocess
@@ -121,7 +122,8 @@ class HostTest(unittest.TestCase):
 
     def test_panic(self):
         """A host that panics is told from a command that fails."""
-        r = self.host('--', 'sh', '-c', 'echo c >/proc/sysrq-trigger; sleep 99')
+        r = self.host('--', 'sh', '-c',
+                      'echo c >/proc/sysrq-trigger; sleep 99')
         self.assertEqual(r.returncode, 125)
         self.assertIn('panic', r.stderr)
         log = re.search(r'console log: (\S+)', r.stderr)
@@ -154,6 +156,34 @@ class HostTest(unittest.TestCase):
                 self.assertIn(word, r.stderr)
                 self.assertNotIn('booting', r.stderr)
 
+    def test_shell(self):
+        """Without a command there is a shell on the terminal."""
+        leader, terminal = pty.openpty()
+        h = subprocess.Popen(
+            [sys.executable, os.path.join(HERE, 'host.py')], stdin=terminal,
+            stdout=terminal, stderr=terminal,
+            env=dict(os.environ, LAB_MACHINE='/', LAB_CWD=self.scratch))
+        os.close(terminal)
+        self.addCleanup(h.kill)
+        seen = b''
+
+        def expect(what):
+            nonlocal seen
+            while what not in seen:
+                self.assertTrue(select.select([leader], [], [], 120)[0],
+                                f'{what!r} not in {seen!r}')
+                seen += os.read(leader, 4096)
+            seen = seen[seen.index(what) + len(what):]
+
+        expect(b'leave with')
+        expect(b'~ # ')
+        os.write(leader, b'echo $((6 * 7)); pwd; stty size\n')
+        expect(b'\n42\r')
+        expect(b'\n/root\r')
+        expect(b'\n24 80\r')
+        os.write(leader, b'exit\n')
+        self.assertEqual(h.wait(timeout=60), 0)
+
     def test_lan(self):
         """Three hosts reach one another, and an index is taken once."""
         lan = f'test-{os.getpid()}'
@@ -167,9 +197,9 @@ class HostTest(unittest.TestCase):
             hosts.append(subprocess.Popen(
                 [sys.executable, os.path.join(HERE, 'host.py'),
                  '--lan', lan, '--index', str(i), '--timeout', '200',
-                 '--', 'env', f'ME={i}', 'sh', '-c', script], env=env, text=True,
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE))
+                 '--', 'env', f'ME={i}', 'sh', '-c', script],
+                env=env, text=True, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE))
         first = hosts[0].stderr.readline()
         self.assertIn('booting', first)
         r = self.host('--lan', lan, '--index', '1', '--', 'true')
@@ -178,7 +208,7 @@ class HostTest(unittest.TestCase):
         for h in hosts:
             out, err = h.communicate(timeout=300)
             self.assertEqual(h.returncode, 0, err)
-            self.assertEqual(out, ''.join(f'from {i}\n' for i in (1, 2, 3)), err)
+            self.assertEqual(out, 'from 1\nfrom 2\nfrom 3\n', err)
 
     def test_nothing_left_behind(self):
         """A kill of what the user started ends everything."""

@@ -251,25 +251,34 @@ static bool imsic_is_wide(const RISCVAIAAccess *aia, uint32_t hart,
                           bool *wide, Error **errp)
 {
     uint64_t val, flipped;
+    bool read;
 
     if (!get_imsic(aia, hart, AIA_IMSIC_EIE(0), &val, errp) ||
-        !set_imsic(aia, hart, AIA_IMSIC_EIE(0), val ^ BIT_ULL(32), errp) ||
-        !get_imsic(aia, hart, AIA_IMSIC_EIE(0), &flipped, errp) ||
-        !set_imsic(aia, hart, AIA_IMSIC_EIE(0), val, errp)) {
+        !set_imsic(aia, hart, AIA_IMSIC_EIE(0), val ^ BIT_ULL(32), errp)) {
+        return false;
+    }
+    /* The bit goes back whatever comes of the read. */
+    read = get_imsic(aia, hart, AIA_IMSIC_EIE(0), &flipped, errp);
+    if (!set_imsic(aia, hart, AIA_IMSIC_EIE(0), val, read ? errp : NULL) ||
+        !read) {
         return false;
     }
     *wide = flipped != val;
     return true;
 }
 
+static bool sign_extended(uint64_t val)
+{
+    return val == (uint64_t)sextract64(val, 0, 32);
+}
+
 bool riscv_imsic_regs_save(const RISCVAIAAccess *aia, uint32_t hart,
                            RISCVIMSICRegs *regs, Error **errp)
 {
     uint64_t eidelivery, eithreshold;
-    bool wide;
+    bool wide = false, unsure = false;
 
-    if (!imsic_is_wide(aia, hart, &wide, errp) ||
-        !get_imsic(aia, hart, AIA_IMSIC_EIDELIVERY, &eidelivery, errp) ||
+    if (!get_imsic(aia, hart, AIA_IMSIC_EIDELIVERY, &eidelivery, errp) ||
         !get_imsic(aia, hart, AIA_IMSIC_EITHRESHOLD, &eithreshold, errp)) {
         return false;
     }
@@ -284,8 +293,24 @@ bool riscv_imsic_regs_save(const RISCVAIAAccess *aia, uint32_t hart,
         }
         regs->eip[w] = eip;
         regs->eie[w] = eie;
-        regs->eip[w + 1] = wide ? eip >> 32 : 0;
-        regs->eie[w + 1] = wide ? eie >> 32 : 0;
+        regs->eip[w + 1] = eip >> 32;
+        regs->eie[w + 1] = eie >> 32;
+        wide |= !sign_extended(eip) || !sign_extended(eie);
+        unsure |= regs->eip[w + 1] || regs->eie[w + 1];
+    }
+
+    /*
+     * Nothing is written to find out, unless all upper halves that are not 0
+     * could be sign extensions.
+     */
+    if (!wide && unsure) {
+        if (!imsic_is_wide(aia, hart, &wide, errp)) {
+            return false;
+        }
+        for (uint32_t w = 1; !wide && w < regs->num_words; w += 2) {
+            regs->eip[w] = 0;
+            regs->eie[w] = 0;
+        }
     }
     return true;
 }

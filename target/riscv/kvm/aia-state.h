@@ -24,7 +24,7 @@
 #define AIA_APLIC_GENMSI            0x3000
 #define AIA_APLIC_TARGET(source)    (0x3000 + 4 * (source))
 #define AIA_APLIC_TARGET_MASK       0xfffff7ff
-#define AIA_APLIC_GENMSI_MASK       0xfffc07ff
+#define AIA_APLIC_GENMSI_MASK       0xfffc0fff
 #define AIA_APLIC_EIID_MASK         0x7ff
 #define AIA_APLIC_MAX_SOURCES       1023
 

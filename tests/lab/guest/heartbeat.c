@@ -71,7 +71,8 @@ static atomic_ulong net_sent, net_replies, net_lost;
 static atomic_ulong blk_reads;
 static bool has_net, has_blk;
 
-static void __attribute__((format(printf, 1, 2))) corrupted(const char *fmt, ...)
+static void __attribute__((format(printf, 1, 2)))
+corrupted(const char *fmt, ...)
 {
     va_list ap;
 
@@ -514,7 +515,8 @@ static void count_interrupts(unsigned long counts[SOURCES][MAX_HARTS])
 static char report[8192];
 static size_t report_len;
 
-static void __attribute__((format(printf, 1, 2))) put(const char *fmt, ...)
+static void __attribute__((format(printf, 1, 2)))
+put(const char *fmt, ...)
 {
     va_list ap;
 

@@ -117,7 +117,7 @@ typedef struct RISCVAIAModel {
     uint64_t msis_lost;
 } RISCVAIAModel;
 
-/* The device as created: configured, and nothing but errors until it is init. */
+/* The device as created: until it is initialized it answers with errors. */
 RISCVAIAModel *riscv_aia_model_new(const RISCVAIAModelShape *shape);
 void riscv_aia_model_free(RISCVAIAModel *m);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RISCVAIAModel, riscv_aia_model_free)

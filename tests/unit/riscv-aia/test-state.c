@@ -1201,7 +1201,7 @@ static void test_driven(void)
     }
 }
 
-/* No MSI may leave on the way, though the APLIC was on before. */
+/* Into an APLIC that is on and holds what the saved one does not */
 static void test_load_over_running(void)
 {
     static const RISCVAIAModelShape shape = {
@@ -1212,13 +1212,15 @@ static void test_load_over_running(void)
     g_autoptr(Saved) saved = saved_new(src);
 
     for (uint32_t source = 1; source <= 96; source++) {
+        bool due = source % 3 == 0;
+
         src->sources[source] = (RISCVAIAModelSource) {
             .sourcecfg = AIA_SM_LEVEL_LOW, .target = TO(1, source),
-            .pending = true, .enabled = true,
+            .pending = due, .enabled = due,
         };
         dst->sources[source] = (RISCVAIAModelSource) {
             .sourcecfg = AIA_SM_LEVEL_HIGH, .target = TO(0, source),
-            .enabled = true,
+            .pending = source % 2, .enabled = source % 2 == 0, .input = true,
         };
     }
     put(dst, AIA_APLIC_DOMAINCFG, IE);
@@ -1227,9 +1229,9 @@ static void test_load_over_running(void)
     assert_same(src, dst);
     g_assert_cmpuint(dst->msis_taken, ==, 0);
     put(dst, AIA_APLIC_DOMAINCFG, IE);
-    g_assert_cmpuint(dst->msis_taken, ==, 96);
+    g_assert_cmpuint(dst->msis_taken, ==, 96 / 3);
     for (uint32_t source = 1; source <= 96; source++) {
-        g_assert_cmpuint(dst->files[1].msis[source], ==, 1);
+        g_assert_cmpuint(dst->files[1].msis[source], ==, source % 3 == 0);
     }
 }
 
@@ -1263,7 +1265,8 @@ static void test_genmsi(void)
                  * Out of reach, but of the guest too: it can neither read
                  * nor enable that identity.
                  */
-                g_assert(shape.mode == RISCV_AIA_MODEL_EMUL || ids[i] % 64 < 32);
+                g_assert(shape.mode == RISCV_AIA_MODEL_EMUL ||
+                         !(ids[i] & 32));
                 put_ei(dst, 1, AIA_IMSIC_EIE(w), UINT64_MAX);
                 put_ei(dst, 1, AIA_IMSIC_EIDELIVERY, 1);
                 g_assert(!riscv_aia_model_seip(dst, 1));
@@ -1749,8 +1752,10 @@ static void test_random(void)
     uint32_t seed = from_environment("RISCV_AIA_TEST_SEED", g_test_rand_int());
     uint32_t restored = 0, refused = 0;
     GRand *rng = g_rand_new();
-    struct sigaction act = { .sa_handler = tell_seed, .sa_flags = SA_RESETHAND };
-    struct sigaction old;
+    struct sigaction old, act = {
+        .sa_handler = tell_seed,
+        .sa_flags = SA_RESETHAND,
+    };
 
     g_test_message("%u states from RISCV_AIA_TEST_SEED=%u on", states, seed);
     sigaction(SIGABRT, &act, &old);
