@@ -16,7 +16,7 @@ import guests
 import lab
 
 SOURCES = ('timer', 'ipi', 'serial', 'virtio-net', 'virtio-blk')
-REPORT = os.path.join(lab.TOP, 'build/demo/report.json')
+REPORT = os.path.join(lab.BUILD, 'demo/report.json')
 STOCK = 'qemu-system-riscv64.stock'
 FORK = 'qemu-system-riscv64'
 
@@ -105,10 +105,8 @@ class Demo:
         return there
 
     def run(self, stack):
-        if not os.path.exists(os.path.join(lab.TOP, 'build/riscv64', FORK)) \
-           and not self.args.stock:
-            raise lab.LabError('build/riscv64 has no qemu-system-riscv64; '
-                               'run make')
+        if not self.args.stock and not os.path.exists(lab.FORK):
+            raise lab.LabError(f'there is no {lab.FORK}; run make')
         a, b = self.boot(stack)
         aia_a, aia_b = self.args.aia
         name = 'Debian\'s unpatched QEMU' if self.args.stock else 'this fork'
@@ -141,7 +139,8 @@ class Demo:
         row('', 'host A', 'host B')
         row('kernel', r['kernel_a'] or '-', r['kernel_b'] or '-')
         row('AIA mode', r['aia_mode_a'], r['aia_mode_b'])
-        print(f'  QEMU {r["qemu_version"]}, {r["harts"]} harts in the guest')
+        print(f'  QEMU {r["qemu_version"] or "-"}, {r["harts"]} harts in the '
+              'guest')
         print()
         row('migration', 'A -> B', 'B -> A')
         cells = r['migrations'] + 2 * [{}]

@@ -152,8 +152,7 @@ def write_to(fd):
 
 
 def warn_of_missing_build():
-    if not os.path.exists(os.path.join(lab.TOP,
-                                       'build/riscv64/qemu-system-riscv64')):
+    if not os.path.exists(lab.FORK):
         say('note: the fork is not built, so the host has only '
             'qemu-system-riscv64.stock; run make')
 

@@ -25,7 +25,9 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
-RUNS = os.path.join(TOP, 'build/lab')
+BUILD = os.path.join(TOP, os.environ.get('BUILDDIR') or 'build')
+FORK = os.path.join(BUILD, 'riscv64/qemu-system-riscv64')
+RUNS = os.path.join(BUILD, 'lab')
 CACHE = os.environ.get('QEMU_AIA_CACHE', '')
 # Where tests/lab/enter has put the files of the user's machine.
 MACHINE = os.environ.get('LAB_MACHINE', '/tmp/machine')
@@ -389,7 +391,7 @@ class Host:
 
         cols, rows = shutil.get_terminal_size()
         settings = {
-            'checkout': TOP, 'name': self.name, 'rows': rows, 'cols': cols,
+            'checkout': TOP, 'build': BUILD, 'name': self.name, 'rows': rows, 'cols': cols,
             'term': os.environ.get('TERM', 'linux'),
             'ip': self.lan.ip if self.lan else '',
             'interactive': '1' if interactive else '',

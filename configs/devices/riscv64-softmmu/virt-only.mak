@@ -2,7 +2,9 @@
 #
 # The machine "virt" alone: the other boards only cost time to build.
 
+CONFIG_MICROBLAZE_V=n
 CONFIG_MICROCHIP_PFSOC=n
+CONFIG_OPENTITAN=n
 CONFIG_SHAKTI_C=n
 CONFIG_SIFIVE_E=n
 CONFIG_SIFIVE_U=n
