@@ -13,6 +13,7 @@
 #include "hw/qdev-properties.h"
 #include "system/runstate.h"
 #include "target/riscv/kvm/aia.h"
+#include "target/riscv/kvm/compat.h"
 
 OBJECT_DECLARE_SIMPLE_TYPE(RISCVAPLICKVMState, RISCV_APLIC_KVM)
 
@@ -135,7 +136,7 @@ static void riscv_aplic_kvm_finalize(Object *obj)
 }
 
 static void riscv_aplic_kvm_class_init(ObjectClass *klass,
-                                       RISCV_AIA_CLASS_DATA *data)
+                                       ClassInitData *data)
 {
     DeviceClass *dc = DEVICE_CLASS(klass);
     ResettableClass *rc = RESETTABLE_CLASS(klass);

@@ -11,6 +11,7 @@
 #include "hw/qdev-properties.h"
 #include "system/runstate.h"
 #include "target/riscv/kvm/aia.h"
+#include "target/riscv/kvm/compat.h"
 
 OBJECT_DECLARE_TYPE(RISCVIMSICKVMState, RISCVIMSICKVMClass, RISCV_IMSIC_KVM)
 
@@ -107,7 +108,7 @@ static void riscv_imsic_kvm_finalize(Object *obj)
 }
 
 static void riscv_imsic_kvm_class_init(ObjectClass *klass,
-                                       RISCV_AIA_CLASS_DATA *data)
+                                       ClassInitData *data)
 {
     DeviceClass *dc = DEVICE_CLASS(klass);
     ResettableClass *rc = RESETTABLE_CLASS(klass);

@@ -133,7 +133,7 @@ static inline void set_timer(unsigned long when)
 static inline void put_string(const char *s)
 {
     for (; *s; s++) {
-        *(volatile uint8_t *)UART_BASE = *s;
+        asm volatile("sb %0, 0(%1)" :: "r"(*s), "r"(UART_BASE) : "memory");
     }
 }
 

@@ -20,7 +20,7 @@
 #define ID_UPPER    40
 #define WIRED(hart) (60 + (hart))
 
-struct hart_report {
+typedef struct {
     uint64_t ticks;
     uint64_t ipis_sent;
     uint64_t ipis;
@@ -31,20 +31,21 @@ struct hart_report {
     uint64_t loops;
     uint64_t errors;
     uint64_t last_error;
-};
+} volatile HartReport; /* other harts and the test read it as it changes */
 
 /* Read by tests/qtest/riscv-aia-migration-test.c */
-static volatile struct {
+static struct {
     uint64_t magic;
     uint64_t harts;
     uint64_t has_upper;
     /* Set by the test before the guest runs: see docs/qemu-facts.md */
     uint64_t wired_to_hart_0;
-    struct hart_report hart[MAX_HARTS];
-} report __attribute__((section(".report")));
+    HartReport hart[MAX_HARTS];
+} volatile report /* likewise */
+    __attribute__((section(".report")));
 
-static volatile bool go;
-static volatile bool ready[MAX_HARTS];
+static volatile bool go; /* set by one hart, read by others */
+static volatile bool ready[MAX_HARTS]; /* likewise */
 
 static void failed(unsigned long hart, unsigned long what)
 {
@@ -52,7 +53,7 @@ static void failed(unsigned long hart, unsigned long what)
     report.hart[hart].last_error = what;
 }
 
-static void external(volatile struct hart_report *r, unsigned long hart)
+static void external(HartReport *r, unsigned long hart)
 {
     unsigned long id;
 
@@ -77,10 +78,10 @@ static void external(volatile struct hart_report *r, unsigned long hart)
  * An identity is one bit: a second MSI before the first was taken is no loss.
  * So each is only sent again once the one before has come.
  */
-static void timer(volatile struct hart_report *r, unsigned long hart)
+static void timer(HartReport *r, unsigned long hart)
 {
     unsigned long next = (hart + 1) % report.harts;
-    volatile struct hart_report *n = &report.hart[next];
+    HartReport *n = &report.hart[next];
 
     r->ticks++;
     set_timer(csr_read(time) + TICK);
@@ -103,7 +104,7 @@ static void trap(void)
 {
     unsigned long hart = csr_read(sscratch);
     unsigned long cause = csr_read(scause);
-    volatile struct hart_report *r = &report.hart[hart];
+    HartReport *r = &report.hart[hart];
     bool user = !(csr_read(sstatus) & SSTATUS_SPP);
 
     if (user != (hart == 1)) {
@@ -125,9 +126,9 @@ static void trap(void)
 /* Rounds up: 1 + 2^-60 is then not 1. */
 static void work(unsigned long hart)
 {
-    volatile struct hart_report *r = &report.hart[hart];
+    HartReport *r = &report.hart[hart];
     register double kept asm("fs3") = 1.0 + hart;
-    register double tiny asm("fs4") = 0x1p-60;
+    register double tiny asm("fs4") = 1.0 / (1UL << 60);
     uint64_t x = hart + 1, y = hart + 1;
 
     asm volatile("fsrm %0" :: "r"(3L));

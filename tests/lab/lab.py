@@ -391,8 +391,8 @@ class Host:
 
         cols, rows = shutil.get_terminal_size()
         settings = {
-            'checkout': TOP, 'build': BUILD, 'name': self.name, 'rows': rows, 'cols': cols,
-            'term': os.environ.get('TERM', 'linux'),
+            'checkout': TOP, 'build': BUILD, 'name': self.name,
+            'rows': rows, 'cols': cols, 'term': os.environ.get('TERM', 'linux'),
             'ip': self.lan.ip if self.lan else '',
             'interactive': '1' if interactive else '',
         }

@@ -22,14 +22,6 @@
 #define MIG_PRI_RISCV_APLIC MIG_PRI_GICV3
 #define MIG_PRI_RISCV_IMSIC MIG_PRI_GICV3_ITS
 
-/* From QEMU 10.1 on the data of class_init is const. */
-#if QEMU_VERSION_MAJOR > 10 || \
-    (QEMU_VERSION_MAJOR == 10 && QEMU_VERSION_MINOR >= 1)
-#define RISCV_AIA_CLASS_DATA const void
-#else
-#define RISCV_AIA_CLASS_DATA void
-#endif
-
 /* The type of an APLIC: the kernel's one delivers MSIs only. */
 static inline const char *riscv_aplic_class_name(bool msimode)
 {

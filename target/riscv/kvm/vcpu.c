@@ -20,16 +20,10 @@
 #include "migration/blocker.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
-#if __has_include("system/address-spaces.h")
-#include "system/address-spaces.h"
-#include "system/memory.h"
-#else
-#include "exec/address-spaces.h"
-#include "exec/memory.h"
-#endif
 #include "cpu.h"
 #include "trace.h"
 #include "aia.h"
+#include "compat.h"
 #include "vcpu.h"
 
 /* More than a kernel will ever list; bounds what a stream may claim. */

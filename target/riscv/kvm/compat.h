@@ -1,0 +1,21 @@
+/*
+ * What differs between the versions of QEMU that this is built on
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef RISCV_KVM_COMPAT_H
+#define RISCV_KVM_COMPAT_H
+
+#if QEMU_VERSION_MAJOR > 10 || \
+    (QEMU_VERSION_MAJOR == 10 && QEMU_VERSION_MINOR >= 1)
+#include "system/address-spaces.h"
+#include "system/memory.h"
+typedef const void ClassInitData;
+#else
+#include "exec/address-spaces.h"
+#include "exec/memory.h"
+typedef void ClassInitData;
+#endif
+
+#endif
