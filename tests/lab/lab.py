@@ -369,6 +369,7 @@ class Host:
         self.share = os.path.join(self.dir, 'share')
         os.mkdir(self.share)
         self.console = os.path.join(self.dir, 'console.log')
+        self._initrd = os.path.join(self.dir, 'initrd')
         # Not below the checkout, whose path may be too long for a socket.
         self._sockets = tempfile.mkdtemp()
         try:
@@ -386,13 +387,13 @@ class Host:
         cpio.add_file('bin/busybox', busybox())
         cpio.add('etc/passwd', b'root:x:0:0:root:/root:/bin/sh\n')
         cpio.add_modules(self.kernel.load_order(HOST_MODULES))
-        initrd = os.path.join(self.dir, 'initrd')
-        cpio.write(initrd)
+        cpio.write(self._initrd)
 
         cols, rows = shutil.get_terminal_size()
         settings = {
             'checkout': TOP, 'build': BUILD, 'name': self.name,
-            'rows': rows, 'cols': cols, 'term': os.environ.get('TERM', 'linux'),
+            'rows': rows, 'cols': cols,
+            'term': os.environ.get('TERM', 'linux'),
             'ip': self.lan.ip if self.lan else '',
             'interactive': '1' if interactive else '',
         }
@@ -404,7 +405,7 @@ class Host:
                '-display', 'none', '-no-reboot',
                '-machine', f'virt,aia=aplic-imsic,aia-guests={guest_files}',
                '-cpu', cpu, '-smp', str(cpus), '-m', str(memory),
-               '-kernel', self.kernel.image, '-initrd', initrd,
+               '-kernel', self.kernel.image, '-initrd', self._initrd,
                '-append', 'console=ttyS0 panic=-1',
                '-serial', f'file:{self.console}']
         for tag, path, mode in (
@@ -617,6 +618,8 @@ class Host:
         self._alive.close()
         if keep_logs:
             open(os.path.join(self.dir, 'failed'), 'w').close()
+            if os.path.exists(self._initrd):
+                os.unlink(self._initrd)
         else:
             shutil.rmtree(self.dir, ignore_errors=True)
 

@@ -35,7 +35,7 @@ class CrossHostTest(unittest.TestCase):
     @classmethod
     def put_away(cls, host):
         if cls.failed:
-            print(f'# logs: {host.dir}')
+            print(f'# logs: {host.dir}', file=sys.stderr)
         host.close(keep_logs=cls.failed)
 
     def note_failure(self):
@@ -73,6 +73,59 @@ class CrossHostTest(unittest.TestCase):
             guest = there
         guest.quit()
         self.assertEqual(guest.job.status, 0)
+
+
+class Judgement(unittest.TestCase):
+    """What is made of heartbeats, without a guest."""
+
+    @staticmethod
+    def beat(n):
+        """The n-th heartbeat of a guest that is well."""
+        return {
+            'seq': n, 'ticks': [10 * n, 9 * n], 'errors': 0,
+            'first_error': '', 'net': {'replies': n}, 'blk': {'reads': n},
+            'irqs': {name: [n, n] for name in
+                     ('timer', 'ipi', 'serial', 'virtio-net', 'virtio-blk')},
+        }
+
+    def test_well(self):
+        beats = [self.beat(n) for n in range(1, 5)]
+        self.assertEqual(guests.dead_parts(beats[0], beats[3]), [])
+        self.assertEqual(guests.lost_beats(beats), 0)
+
+    def test_dead(self):
+        """Each part is missed, and called by its name."""
+        for path, name in (
+                (('ticks', 1), 'load on hart 1'),
+                (('irqs', 'timer', 0), 'timer interrupts on hart 0'),
+                (('irqs', 'ipi', 1), 'IPIs on hart 1'),
+                (('irqs', 'serial'), 'serial interrupts'),
+                (('irqs', 'virtio-net'), 'virtio-net interrupts'),
+                (('irqs', 'virtio-blk'), 'virtio-blk interrupts'),
+                (('net', 'replies'), 'network'),
+                (('blk', 'reads'), 'disk')):
+            with self.subTest(name):
+                first, last = self.beat(3), self.beat(9)
+                old, new = first, last
+                for key in path[:-1]:
+                    old, new = old[key], new[key]
+                new[path[-1]] = old[path[-1]]
+                self.assertEqual(guests.dead_parts(first, last), [name])
+
+    def test_lost(self):
+        beats = [self.beat(n) for n in (1, 2, 4, 7, 8)]
+        self.assertEqual(guests.lost_beats(beats), 3)
+
+    def test_turned_back(self):
+        for seq, ticks in ((2, [30, 30]), (3, [30, 17])):
+            with self.subTest(seq=seq), self.assertRaises(lab.LabError):
+                guests.lost_beats([self.beat(2), self.beat(3) |
+                                   {'seq': seq, 'ticks': ticks}])
+
+    def test_corruption(self):
+        with self.assertRaisesRegex(lab.LabError, 'hart 0: f7'):
+            guests.lost_beats([self.beat(1), self.beat(2) | {
+                'errors': 1, 'first_error': 'hart 0: f7 is wrong'}])
 
 
 class Moves(CrossHostTest):
