@@ -66,3 +66,12 @@ with_lock() {
 hash_key() {
     sha256sum | cut -c 1-12
 }
+
+# Fails unless there is room for so many MiB below a directory.
+#   need_space DIR MIB WHAT
+need_space() {
+    mkdir -p "$1" || die "cannot create $1"
+    _free=$(df -Pk "$1" | awk 'NR == 2 { print int($4 / 1024) }')
+    [ "$_free" -ge "$2" ] ||
+        die "$3 takes $2 MiB, but the disk of $1 has only $_free MiB left"
+}
