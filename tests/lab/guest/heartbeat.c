@@ -144,7 +144,7 @@ static void set_rounding(unsigned long mode)
 static void floats(struct hart *h)
 {
     static uint64_t expected[MAX_HARTS];
-    static volatile double third = 3.0;
+    static volatile double third = 3.0; /* to be divided by at run time */
     unsigned long mode = h->id % 4, fcsr;
     double sum = 0;
     uint64_t bits;
@@ -488,9 +488,9 @@ static void count_interrupts(unsigned long counts[SOURCES][MAX_HARTS])
         return;
     }
     while (fgets(line, sizeof(line), f)) {
-        char *colon = strchr(line, ':'), *p, *end;
+        char *colon = strchr(line, ':'), *p;
         unsigned long n[MAX_HARTS];
-        int source, cpu;
+        int source, cpu, used;
 
         if (!colon) {
             continue;
@@ -498,11 +498,10 @@ static void count_interrupts(unsigned long counts[SOURCES][MAX_HARTS])
         *colon = '\0';
         p = colon + 1;
         for (cpu = 0; cpu < nharts; cpu++) {
-            n[cpu] = strtoul(p, &end, 10);
-            if (end == p) {
+            if (sscanf(p, "%lu%n", &n[cpu], &used) != 1) {
                 break;
             }
-            p = end;
+            p += used;
         }
         source = source_of(line + strspn(line, " "), p);
         for (int i = 0; source >= 0 && i < cpu; i++) {
