@@ -224,6 +224,8 @@ def main():
         return LAB_FAILED
     except BrokenPipeError:
         return LAB_FAILED
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     finally:
         if terminal:
             termios.tcsetattr(0, termios.TCSADRAIN, terminal)

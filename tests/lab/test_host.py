@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -192,7 +193,9 @@ class HostTest(unittest.TestCase):
         # Each waits for both of the others, and ends when both have come.
         script = ('for i in 1 2 3; do nc -l -p $((i + 9000)); done & '
                   'for i in 1 2 3; do until echo "from $ME" | '
-                  'nc 10.0.0.$i $((ME + 9000)); do :; done; done; wait')
+                  'nc 10.0.0.$i $((ME + 9000)); do :; done; done; wait; '
+                  # A host that left now might leave a peer half served.
+                  'echo done; sleep 1000')
         for i in (1, 2, 3):
             hosts.append(subprocess.Popen(
                 [sys.executable, os.path.join(HERE, 'host.py'),
@@ -206,9 +209,14 @@ class HostTest(unittest.TestCase):
         self.assertEqual(r.returncode, 125)
         self.assertIn('index 1 already', r.stderr)
         for h in hosts:
-            out, err = h.communicate(timeout=300)
-            self.assertEqual(h.returncode, 0, err)
-            self.assertEqual(out, 'from 1\nfrom 2\nfrom 3\n', err)
+            lines = [h.stdout.readline() for _ in range(4)]
+            self.assertEqual(lines, ['from 1\n', 'from 2\n', 'from 3\n',
+                                     'done\n'])
+        # This is Ctrl-C, to which the program has an answer.
+        for h in hosts:
+            h.send_signal(signal.SIGINT)
+            h.communicate(timeout=60)
+            self.assertEqual(h.returncode, 130)
 
     def test_nothing_left_behind(self):
         """A kill of what the user started ends everything."""
