@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 
 BUILDDIR ?= build
+export BUILDDIR
 MAKEFLAGS += --no-print-directory
 -include $(BUILDDIR)/config.mk
 
@@ -13,7 +14,7 @@ all: $(BUILDDIR)/config.mk FORCE
 
 # configure itself finds out whether there is anything to do.
 $(BUILDDIR)/config.mk: configure $(wildcard patches/*.patch patches/*/*.patch)
-	./configure --builddir=$(BUILDDIR)
+	./configure --builddir=$(BUILDDIR) $(CONFIGURE_ARGS)
 
 build-guests: FORCE
 	@$(BUILDENV) $(MAKE) -C tests/guests OUT=$(CURDIR)/$(BUILDDIR)/guests

@@ -174,6 +174,16 @@ class Failures(CrossHostTest):
         """Files in hardware and in software, at once and in turn."""
         self.there_and_back('testing', 'stable', aia='auto', harts=4)
 
+    def test_hwaccel_without_files(self):
+        """More harts than files: stopped, and told why."""
+        guest = self.guest('stable', aia='hwaccel', harts=4)
+        guest.wait(lambda: 'no IMSIC guest interrupt file' in
+                   guest.job.stderr(), 120, 'waiting for the reason')
+        guest.wait(lambda: guest.qmp('query-status')['status'] ==
+                   'internal-error', 60, 'waiting for it to stop')
+        self.assertRegex(guest.job.stderr(), r'hart \d+ cannot run')
+        self.assertNotIn('sstatus', guest.job.stderr())
+
     def goes_on(self, guest, first):
         """The guest runs where it was, and has lost nothing."""
         guest.wait_alive()

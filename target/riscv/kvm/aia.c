@@ -28,6 +28,7 @@
 #include "qapi/error.h"
 #include "qemu/bitmap.h"
 #include "qemu/error-report.h"
+#include "qemu/main-loop.h"
 #include "migration/blocker.h"
 #include "system/kvm.h"
 #include "system/runstate.h"
@@ -286,4 +287,17 @@ int kvm_riscv_aia_put_vcpu(CPUState *cs, int level, Error **errp)
         }
     }
     return 0;
+}
+
+int kvm_riscv_aia_fail_entry(CPUState *cs)
+{
+    error_report("hart %d cannot run: riscv-aia=hwaccel, and CPU %u of the "
+                 "host has no IMSIC guest interrupt file left for it",
+                 cs->cpu_index, cs->kvm_run->fail_entry.cpu);
+    error_printf("Files are taken by all guests of the host; riscv-aia=auto "
+                 "or emul works without.\n");
+    bql_lock();
+    vm_stop(RUN_STATE_INTERNAL_ERROR);
+    bql_unlock();
+    return EXCP_INTERRUPT;
 }
