@@ -241,5 +241,7 @@ class HostTest(unittest.TestCase):
 
 
 if __name__ == '__main__':
+    # A shell has its background jobs ignore this, and they pass that on.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     unittest.main(testRunner=pycotap.TAPTestRunner(
         test_output_log=pycotap.LogMode.LogToError))
