@@ -18,7 +18,6 @@
 #define STACK_BYTES 16384
 
 /* The memory map of "virt" */
-#define UART_BASE   0x10000000UL
 #define APLIC_BASE  0x0d000000UL
 #define IMSIC_BASE  0x28000000UL
 #define IMSIC_PAGE  0x1000UL
@@ -37,7 +36,6 @@
 
 #define IMSIC_EIDELIVERY  0x70
 #define IMSIC_EITHRESHOLD 0x72
-#define IMSIC_EIP(n)      (0x80 + (n))
 #define IMSIC_EIE(n)      (0xc0 + (n))
 
 #define SSTATUS_SIE  (1UL << 1)
@@ -51,7 +49,6 @@
 #define CAUSE_EXTERNAL ((1UL << 63) | 9)
 
 #define SBI_HSM  0x48534d
-#define SBI_SRST 0x53525354
 
 #define STR_(x) #x
 #define STR(x)  STR_(x)
@@ -94,15 +91,6 @@ static inline void mmio_write(unsigned long addr, uint32_t val)
                  :: "r"(val), "r"(addr) : "memory");
 }
 
-static inline uint32_t mmio_read(unsigned long addr)
-{
-    uint32_t val;
-
-    asm volatile("lw %0, 0(%1); fence iorw, iorw"
-                 : "=r"(val) : "r"(addr) : "memory");
-    return val;
-}
-
 static inline void aplic_write(unsigned long offset, uint32_t val)
 {
     mmio_write(APLIC_BASE + offset, val);
@@ -132,13 +120,6 @@ static inline void send_msi(unsigned long hart, uint32_t identity)
 static inline void set_timer(unsigned long when)
 {
     csr_write(CSR_STIMECMP, when);
-}
-
-static inline void put_string(const char *s)
-{
-    for (; *s; s++) {
-        asm volatile("sb %0, 0(%1)" :: "r"(*s), "r"(UART_BASE) : "memory");
-    }
 }
 
 void main(unsigned long hart);
