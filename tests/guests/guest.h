@@ -13,8 +13,9 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "report.h"
 
-#define MAX_HARTS   8
+#define MAX_HARTS   AIA_MAX_HARTS
 #define STACK_BYTES 16384
 
 /* The memory map of "virt" */
@@ -91,9 +92,29 @@ static inline void mmio_write(unsigned long addr, uint32_t val)
                  :: "r"(val), "r"(addr) : "memory");
 }
 
+static inline void mmio_write8(unsigned long addr, uint8_t val)
+{
+    asm volatile("fence iorw, iorw; sb %0, 0(%1)"
+                 :: "r"(val), "r"(addr) : "memory");
+}
+
+static inline uint32_t mmio_read(unsigned long addr)
+{
+    uint32_t val;
+
+    asm volatile("lw %0, 0(%1); fence iorw, iorw"
+                 : "=r"(val) : "r"(addr) : "memory");
+    return val;
+}
+
 static inline void aplic_write(unsigned long offset, uint32_t val)
 {
     mmio_write(APLIC_BASE + offset, val);
+}
+
+static inline uint32_t aplic_read(unsigned long offset)
+{
+    return mmio_read(APLIC_BASE + offset);
 }
 
 static inline unsigned long imsic_read(unsigned long iselect)

@@ -20,28 +20,9 @@
 #define ID_UPPER    40
 #define WIRED(hart) (60 + (hart))
 
-typedef struct {
-    uint64_t ticks;
-    uint64_t ipis_sent;
-    uint64_t ipis;
-    uint64_t wired_sent;
-    uint64_t wired;
-    uint64_t upper_sent;
-    uint64_t upper;
-    uint64_t loops;
-    uint64_t errors;
-    uint64_t last_error;
-} volatile HartReport; /* other harts and the test read it as it changes */
+typedef volatile TickHart HartReport; /* changes under the others' eyes */
 
-/* Read by tests/qtest/riscv-aia-migration-test.c */
-static struct {
-    uint64_t magic;
-    uint64_t harts;
-    uint64_t has_upper;
-    /* Set by the test before the guest runs: see docs/qemu-facts.md */
-    uint64_t wired_to_hart_0;
-    HartReport hart[MAX_HARTS];
-} volatile report /* likewise */
+static volatile TickReport report /* likewise */
     __attribute__((section(".report")));
 
 static volatile bool go; /* set by one hart, read by others */
@@ -225,7 +206,7 @@ void main(unsigned long hart)
             }
         }
         report.harts = harts;
-        report.magic = 0x4149412d7469636bUL;
+        report.magic = TICK_MAGIC;
     }
     while (!report.magic) {
         asm volatile("fence");

@@ -1,0 +1,64 @@
+/*
+ * What the freestanding guests of tests/guests and the tests tell each other
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Lies in the guest's memory at AIA_REPORT; the tests read and write it while
+ * the guest runs.  Included by both sides.
+ */
+
+#ifndef RISCV_AIA_REPORT_H
+#define RISCV_AIA_REPORT_H
+
+#define AIA_REPORT      0x80400000UL
+#define AIA_MAX_HARTS   8
+#define TICK_MAGIC      0x4149412d7469636bUL
+#define CHECK_MAGIC     0x4149412d63686b21UL
+
+/* tick.c */
+typedef struct TickHart {
+    uint64_t ticks;
+    uint64_t ipis_sent;
+    uint64_t ipis;
+    uint64_t wired_sent;
+    uint64_t wired;
+    uint64_t upper_sent;
+    uint64_t upper;
+    uint64_t loops;
+    uint64_t errors;
+    uint64_t last_error;
+} TickHart;
+
+typedef struct TickReport {
+    uint64_t magic;
+    uint64_t harts;
+    uint64_t has_upper;
+    /* Set by the test before the guest runs: see docs/qemu-facts.md */
+    uint64_t wired_to_hart_0;
+    TickHart hart[AIA_MAX_HARTS];
+} TickReport;
+
+/*
+ * The guests that check one thing (see check.h there): they bring about a
+ * state, wait to be moved, check, and so on until they are done.
+ */
+typedef struct CheckReport {
+    uint64_t magic;     /* the guest's, last of what it sets at its start */
+    uint64_t stage;     /* the guest's: checkpoints it has reached */
+    uint64_t go;        /* the test's: checkpoints it may pass */
+    uint64_t result;    /* the guest's: CHECK_* */
+    char what[128];     /* the guest's: what failed */
+    /* The test's, before the guest runs */
+    uint64_t harts;
+    uint64_t arg[8];
+    /* The guest's: whatever a test wants to know of it */
+    uint64_t told[32];
+} CheckReport;
+
+enum {
+    CHECK_RUNNING = 0,
+    CHECK_PASSED  = 1,
+    CHECK_FAILED  = 2,
+};
+
+#endif
