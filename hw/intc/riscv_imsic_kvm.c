@@ -76,14 +76,9 @@ static const VMStateDescription vmstate_riscv_imsic_kvm = {
 static void riscv_imsic_kvm_reset_hold(Object *obj, ResetType type)
 {
     RISCVIMSICKVMState *s = RISCV_IMSIC_KVM(obj);
-    RISCVIMSICRegs *regs = &s->regs;
     Error *err = NULL;
 
-    regs->eidelivery = 0;
-    regs->eithreshold = 0;
-    memset(regs->eip, 0, regs->num_words * sizeof(uint32_t));
-    memset(regs->eie, 0, regs->num_words * sizeof(uint32_t));
-    if (!kvm_riscv_aia_load_imsic(s->parent_obj.hartid, regs, &err)) {
+    if (!kvm_riscv_aia_reset_imsic(s->parent_obj.hartid, &s->regs, &err)) {
         error_reportf_err(err, "reset of the in-kernel IMSIC: ");
         vm_stop(RUN_STATE_INTERNAL_ERROR);
     }

@@ -26,6 +26,7 @@ int main(int argc, char **argv)
     aia_add_tick_tests(tcg);
     if (!tcg) {
         aia_add_check_tests();
+        aia_add_few_files_tests();
     }
     return g_test_run();
 }

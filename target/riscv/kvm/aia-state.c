@@ -247,8 +247,8 @@ void riscv_imsic_regs_free(RISCVIMSICRegs *regs)
  * docs/kernel-facts.md).  Told apart by flipping an enable bit of an upper
  * half and back: no MSI changes enable bits, and the hart does not run.
  */
-static bool imsic_is_wide(const RISCVAIAAccess *aia, uint32_t hart,
-                          bool *wide, Error **errp)
+bool riscv_imsic_is_wide(const RISCVAIAAccess *aia, uint32_t hart, bool *wide,
+                         Error **errp)
 {
     uint64_t val, flipped;
     bool read;
@@ -267,17 +267,40 @@ static bool imsic_is_wide(const RISCVAIAAccess *aia, uint32_t hart,
     return true;
 }
 
-static bool sign_extended(uint64_t val)
+/*
+ * Makes the access wide where the guest can have anything in upper halves.
+ * Returns -EBUSY where that is possible, but not now; @errp tells why.
+ */
+static int imsic_widen(const RISCVAIAAccess *aia, uint32_t hart, bool *wide,
+                       Error **errp)
 {
-    return val == (uint64_t)sextract64(val, 0, 32);
+    int ret;
+
+    if (!riscv_imsic_is_wide(aia, hart, wide, errp)) {
+        return -EIO;
+    }
+    if (*wide) {
+        return 0;
+    }
+    ret = aia->widen(aia->opaque, hart, errp);
+    if (ret < 0) {
+        return ret == -EOPNOTSUPP ? 0 : ret;
+    }
+    return riscv_imsic_is_wide(aia, hart, wide, errp) ? 0 : -EIO;
 }
 
 bool riscv_imsic_regs_save(const RISCVAIAAccess *aia, uint32_t hart,
                            RISCVIMSICRegs *regs, Error **errp)
 {
+    ERRP_GUARD();
     uint64_t eidelivery, eithreshold;
-    bool wide = false, unsure = false;
+    bool wide;
 
+    if (imsic_widen(aia, hart, &wide, errp) < 0) {
+        error_prepend(errp, "identities 32-63, 96-127 and so on of hart %u "
+                      "cannot be read: ", hart);
+        return false;
+    }
     if (!get_imsic(aia, hart, AIA_IMSIC_EIDELIVERY, &eidelivery, errp) ||
         !get_imsic(aia, hart, AIA_IMSIC_EITHRESHOLD, &eithreshold, errp)) {
         return false;
@@ -293,24 +316,8 @@ bool riscv_imsic_regs_save(const RISCVAIAAccess *aia, uint32_t hart,
         }
         regs->eip[w] = eip;
         regs->eie[w] = eie;
-        regs->eip[w + 1] = eip >> 32;
-        regs->eie[w + 1] = eie >> 32;
-        wide |= !sign_extended(eip) || !sign_extended(eie);
-        unsure |= regs->eip[w + 1] || regs->eie[w + 1];
-    }
-
-    /*
-     * Nothing is written to find out, unless all upper halves that are not 0
-     * could be sign extensions.
-     */
-    if (!wide && unsure) {
-        if (!imsic_is_wide(aia, hart, &wide, errp)) {
-            return false;
-        }
-        for (uint32_t w = 1; !wide && w < regs->num_words; w += 2) {
-            regs->eip[w] = 0;
-            regs->eie[w] = 0;
-        }
+        regs->eip[w + 1] = wide ? eip >> 32 : 0;
+        regs->eie[w + 1] = wide ? eie >> 32 : 0;
     }
     return true;
 }
@@ -357,28 +364,33 @@ bool riscv_imsic_regs_load(const RISCVAIAAccess *aia, uint32_t hart,
                            Error **errp)
 {
     uint32_t enabled = upper_identity(regs, regs->eie);
+    g_autoptr(Error) why = NULL;
     bool wide;
+    int ret;
 
-    if (!imsic_is_wide(aia, hart, &wide, errp)) {
-        return false;
+    if (!enabled && !clear) {
+        ret = riscv_imsic_is_wide(aia, hart, &wide, errp) ? 0 : -EIO;
+    } else {
+        ret = imsic_widen(aia, hart, &wide, &why);
     }
-    if (!wide && (enabled || clear)) {
-        int ret = aia->widen(aia->opaque, hart, errp);
-
-        if (ret < 0 && ret != -EOPNOTSUPP) {
-            return false;
-        }
-        if (!ret && !imsic_is_wide(aia, hart, &wide, errp)) {
-            return false;
-        }
+    if (ret < 0 && ret != -EBUSY) {
+        error_propagate(errp, g_steal_pointer(&why));
+        return false;
     }
     if (!wide && enabled) {
         error_setg(errp, "identity %u of hart %u is enabled, but this kernel "
                    "cannot set it in a software interrupt file (its access "
-                   "is 32 bits wide)", enabled, hart);
+                   "is 32 bits wide)%s%s", enabled, hart, why ? ": " : "",
+                   why ? error_get_pretty(why) : "");
         error_append_hint(errp, "Use a host with a free guest interrupt file "
                           "and riscv-aia=hwaccel or auto, or a kernel with "
                           "the access mended.\n");
+        return false;
+    }
+    if (!wide && why) {
+        error_setg(errp, "identities 32-63, 96-127 and so on of hart %u may "
+                   "be pending from before and cannot be cleared: %s", hart,
+                   error_get_pretty(why));
         return false;
     }
 
@@ -396,8 +408,8 @@ bool riscv_imsic_regs_load(const RISCVAIAAccess *aia, uint32_t hart,
         }
         for (uint32_t bit = 0; !wide && bit < WORD_BITS; bit++) {
             uint32_t id = (w + 1) * WORD_BITS + bit;
-            int ret = 0;
 
+            ret = 0;
             if (regs->eip[w + 1] & BIT(bit)) {
                 ret = aia->send_msi(aia->opaque, hart, id);
             }

@@ -55,8 +55,8 @@ enum {
  * @set_input: drive the wire of a source
  * @get_imsic, @set_imsic: one register of a hart's interrupt file
  * @send_msi: make an identity pending in a hart's file
- * @widen: make the access to a hart's file 64 bits wide where it is not (see
- *     riscv_imsic_regs_load()); -EOPNOTSUPP where that cannot be
+ * @widen: make the access to a hart's file 64 bits wide, which it is not;
+ *     -EOPNOTSUPP without an error where the guest has nothing in upper halves
  */
 typedef struct RISCVAIAAccess {
     int (*get_aplic)(void *opaque, uint32_t offset, uint32_t *val);
@@ -136,10 +136,19 @@ void riscv_imsic_regs_init(RISCVIMSICRegs *regs, uint32_t num_ids);
 void riscv_imsic_regs_free(RISCVIMSICRegs *regs);
 
 /**
+ * riscv_imsic_is_wide - whether the access to a file has all 64 bits
+ *
+ * Flips one enable bit and puts it back; the hart must not run.
+ */
+bool riscv_imsic_is_wide(const RISCVAIAAccess *aia, uint32_t hart, bool *wide,
+                         Error **errp);
+
+/**
  * riscv_imsic_regs_save - read one interrupt file
  *
- * Where the access is 32 bits wide, the upper halves cannot be read and are
- * saved as 0, never as the sign extension that is read in their place.
+ * Where the access is 32 bits wide, @widen is asked for help.  Where that does
+ * not matter, upper halves are saved as 0, never as the sign extension that is
+ * read in their place; where it fails, so does this.
  */
 bool riscv_imsic_regs_save(const RISCVAIAAccess *aia, uint32_t hart,
                            RISCVIMSICRegs *regs, Error **errp);

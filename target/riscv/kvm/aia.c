@@ -27,6 +27,7 @@
 
 #include "qapi/error.h"
 #include "qemu/bitmap.h"
+#include "qemu/thread.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "migration/blocker.h"
@@ -47,6 +48,9 @@ static struct {
     const RISCVAPLICRegs *off;
     /* genmsi has left an identity pending that a narrow access cannot clear */
     bool stale_upper;
+    /* The guest has run: any file may hold anything. */
+    bool ran;
+    bool saving;
 } aia = { .fd = -1 };
 
 static int aia_attr(unsigned long request, uint32_t group, uint64_t attr,
@@ -123,17 +127,7 @@ static int send_msi(void *opaque, uint32_t hart, uint32_t id)
     return ret < 0 ? ret : 0;
 }
 
-/*
- * A vCPU owns a guest interrupt file, to which access is 64 bits wide, once
- * it has entered the guest; emulation never gives it one.
- */
-static int widen(void *opaque, uint32_t hart, Error **errp)
-{
-    if (aia.mode == KVM_DEV_RISCV_AIA_MODE_EMUL) {
-        return -EOPNOTSUPP;
-    }
-    return kvm_riscv_vcpu_enter_once(cpu_by_arch_id(hart), errp);
-}
+static int widen(void *opaque, uint32_t hart, Error **errp);
 
 static const RISCVAIAAccess kernel_aia = {
     .get_aplic = get_aplic,
@@ -145,9 +139,140 @@ static const RISCVAIAAccess kernel_aia = {
     .widen = widen,
 };
 
+/*
+ * Has a vCPU enter the guest.  Returns 0 where it owns a guest interrupt file
+ * then, -EBUSY (without an error) where it does not.
+ */
+static int enter_once(CPUState *cs, Error **errp)
+{
+    int ret = kvm_riscv_vcpu_enter_once(cs, errp);
+    bool wide;
+
+    if (ret < 0) {
+        return ret;
+    }
+    if (!riscv_imsic_is_wide(&kernel_aia, kvm_arch_vcpu_id(cs), &wide, errp)) {
+        return -EIO;
+    }
+    return wide ? 0 : -EBUSY;
+}
+
+/* The CPUs of the host on which any vCPU of this guest may run */
+static unsigned long *guest_cpus(unsigned long *num)
+{
+    unsigned long *all = NULL;
+    CPUState *cs;
+
+    *num = 0;
+    CPU_FOREACH(cs) {
+        g_autofree unsigned long *cpus = NULL;
+        unsigned long n;
+
+        if (qemu_thread_get_affinity(cs->thread, &cpus, &n)) {
+            continue;
+        }
+        if (!all) {
+            all = bitmap_new(n);
+            *num = n;
+        }
+        bitmap_or(all, all, cpus, MIN(n, *num));
+    }
+    return all;
+}
+
+/* The same on one of these CPUs after another, until @wanted comes. */
+static int enter_on_each_cpu(CPUState *cs, int wanted, Error **errp)
+{
+    g_autofree unsigned long *own = NULL;
+    unsigned long num_own, num, cpu;
+    g_autofree unsigned long *cpus = guest_cpus(&num);
+    int ret = wanted ? 0 : -EBUSY;
+
+    if (qemu_thread_get_affinity(cs->thread, &own, &num_own)) {
+        return ret;
+    }
+    for (cpu = find_first_bit(cpus, num); cpu < num;
+         cpu = find_next_bit(cpus, num, cpu + 1)) {
+        g_autofree unsigned long *one = bitmap_new(num);
+
+        set_bit(cpu, one);
+        if (qemu_thread_set_affinity(cs->thread, one, num)) {
+            /* A cpuset, or -sandbox on,resourcecontrol=deny */
+            continue;
+        }
+        ret = enter_once(cs, errp);
+        if (ret == wanted || (ret < 0 && ret != -EBUSY)) {
+            break;
+        }
+    }
+    qemu_thread_set_affinity(cs->thread, own, num_own);
+    return ret;
+}
+
+/* Moves a vCPU's file into software; -EBUSY where that makes none free. */
+static int give_up_file(CPUState *cs, Error **errp)
+{
+    bool wide;
+    int ret;
+
+    if (!riscv_imsic_is_wide(&kernel_aia, kvm_arch_vcpu_id(cs), &wide, errp)) {
+        return -EIO;
+    }
+    if (!wide) {
+        return -EBUSY;
+    }
+    ret = enter_on_each_cpu(cs, -EBUSY, errp);
+    return ret == -EBUSY ? 0 : ret ?: -EBUSY;
+}
+
+/*
+ * A vCPU owns a guest interrupt file, to which access is 64 bits wide, once
+ * it has entered the guest on a CPU with a free one; emulation never gives it
+ * one.  Where all are taken, others of the guest's vCPUs give up theirs in
+ * turn: what is in a file moves into a software one with all its bits.
+ */
+static int widen(void *opaque, uint32_t hart, Error **errp)
+{
+    CPUState *cs = cpu_by_arch_id(hart), *other;
+    int ret;
+
+    if (aia.mode == KVM_DEV_RISCV_AIA_MODE_EMUL) {
+        return -EOPNOTSUPP;
+    }
+    if (aia.saving && kvm_riscv_vcpu_is_stopped(cs)) {
+        /* The start of a hart resets its file. */
+        return -EOPNOTSUPP;
+    }
+    ret = enter_once(cs, errp);
+    if (ret == -EBUSY) {
+        ret = enter_on_each_cpu(cs, 0, errp);
+    }
+    CPU_FOREACH(other) {
+        if (ret != -EBUSY || aia.mode != KVM_DEV_RISCV_AIA_MODE_AUTO) {
+            break;
+        }
+        if (other != cs) {
+            ret = give_up_file(other, errp);
+            if (ret == 0) {
+                ret = enter_on_each_cpu(cs, 0, errp);
+            }
+        }
+    }
+    if (ret == -EBUSY) {
+        error_setg(errp, "all IMSIC guest interrupt files of the host are in "
+                   "use");
+    }
+    return ret;
+}
+
 static bool aia_has(uint32_t group, uint64_t attr)
 {
     return aia_attr(KVM_HAS_DEVICE_ATTR, group, attr, NULL) == 0;
+}
+
+static void aia_vm_state_change(void *opaque, bool running, RunState state)
+{
+    aia.ran |= running;
 }
 
 void kvm_riscv_aia_created(int fd, int mode)
@@ -157,6 +282,7 @@ void kvm_riscv_aia_created(int fd, int mode)
 
     aia.fd = fd;
     aia.mode = mode;
+    qemu_add_vm_change_state_handler(aia_vm_state_change, NULL);
     if (!kvm_kernel_irqchip_split() &&
         !aia_has(KVM_DEV_RISCV_AIA_GRP_APLIC, AIA_APLIC_DOMAINCFG)) {
         lacks = "APLIC";
@@ -234,8 +360,11 @@ bool kvm_riscv_aia_reset_aplic(RISCVAPLICRegs *regs, Error **errp)
 bool kvm_riscv_aia_save_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
                               Error **errp)
 {
-    bool ok = riscv_imsic_regs_save(&kernel_aia, hartid, regs, errp);
+    bool ok;
 
+    aia.saving = true;
+    ok = riscv_imsic_regs_save(&kernel_aia, hartid, regs, errp);
+    aia.saving = false;
     trace_kvm_riscv_aia_save_imsic(hartid, regs->eidelivery, ok);
     return ok;
 }
@@ -245,10 +374,33 @@ bool kvm_riscv_aia_load_imsic(uint32_t hartid, const RISCVIMSICRegs *regs,
 {
     bool ok = riscv_imsic_regs_check(regs, hartid, errp) &&
               riscv_imsic_regs_load(&kernel_aia, hartid, regs,
-                                    aia.stale_upper, errp);
+                                    aia.stale_upper || aia.ran, errp);
 
     trace_kvm_riscv_aia_load_imsic(hartid, regs->eidelivery, ok);
     return ok;
+}
+
+bool kvm_riscv_aia_reset_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
+                               Error **errp)
+{
+    Error *why = NULL;
+    bool wide;
+
+    regs->eidelivery = 0;
+    regs->eithreshold = 0;
+    memset(regs->eip, 0, regs->num_words * sizeof(uint32_t));
+    memset(regs->eie, 0, regs->num_words * sizeof(uint32_t));
+    if (aia.ran) {
+        if (!riscv_imsic_is_wide(&kernel_aia, hartid, &wide, errp)) {
+            return false;
+        }
+        if (!wide && widen(NULL, hartid, &why) == -EBUSY) {
+            /* The guest's own boot code cannot do more either. */
+            warn_reportf_err(why, "upper identities of hart %u are not "
+                             "reset: ", hartid);
+        }
+    }
+    return riscv_imsic_regs_load(&kernel_aia, hartid, regs, false, errp);
 }
 
 int kvm_riscv_aia_put_vcpu(CPUState *cs, int level, Error **errp)

@@ -39,6 +39,8 @@ bool kvm_riscv_aia_save_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
                               Error **errp);
 bool kvm_riscv_aia_load_imsic(uint32_t hartid, const RISCVIMSICRegs *regs,
                               Error **errp);
+bool kvm_riscv_aia_reset_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
+                               Error **errp);
 
 /**
  * kvm_riscv_aia_put_vcpu - the AIA's part after a vCPU's registers were put

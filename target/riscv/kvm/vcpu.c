@@ -253,10 +253,43 @@ void kvm_riscv_vcpu_reset(CPUState *cs)
     }
 }
 
+static int set_mp_state(CPUState *cs, uint32_t val, Error **errp)
+{
+    struct kvm_mp_state mp_state = { .mp_state = val };
+    int ret = kvm_vcpu_ioctl(cs, KVM_SET_MP_STATE, &mp_state);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "MP state of hart %d cannot be set "
+                         "to %u", cs->cpu_index, val);
+    }
+    return ret;
+}
+
+static int get_mp_state(CPUState *cs, uint32_t *val, Error **errp)
+{
+    struct kvm_mp_state mp_state;
+    int ret = kvm_vcpu_ioctl(cs, KVM_GET_MP_STATE, &mp_state);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "MP state of hart %d cannot be read",
+                         cs->cpu_index);
+        return ret;
+    }
+    *val = mp_state.mp_state;
+    return 0;
+}
+
+bool kvm_riscv_vcpu_is_stopped(CPUState *cs)
+{
+    uint32_t mp_state = KVM_MP_STATE_RUNNABLE;
+
+    return get_mp_state(cs, &mp_state, NULL) == 0 &&
+           mp_state == KVM_MP_STATE_STOPPED;
+}
+
 int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
 {
     KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
-    struct kvm_mp_state mp_state;
     int ret;
 
     /* Nothing in QEMU changes these registers while the guest runs. */
@@ -277,11 +310,8 @@ int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
 
     /* A reset gives harts the MP state of their own, see kvm-cpu.c. */
     if (level == KVM_PUT_FULL_STATE) {
-        mp_state.mp_state = vcpu->mp_state;
-        ret = kvm_vcpu_ioctl(cs, KVM_SET_MP_STATE, &mp_state);
+        ret = set_mp_state(cs, vcpu->mp_state, errp);
         if (ret < 0) {
-            error_setg_errno(errp, -ret, "MP state of hart %d cannot be set "
-                             "to %u", cs->cpu_index, vcpu->mp_state);
             return ret;
         }
     }
@@ -293,17 +323,14 @@ static int vcpu_pre_save(void *opaque)
 {
     CPUState *cs = CPU(opaque);
     KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
-    struct kvm_mp_state mp_state;
     Error *err = NULL;
     int ret;
 
-    ret = kvm_vcpu_ioctl(cs, KVM_GET_MP_STATE, &mp_state);
+    ret = get_mp_state(cs, &vcpu->mp_state, &err);
     if (ret < 0) {
-        error_report("MP state of hart %d cannot be read: %s", cs->cpu_index,
-                     strerror(-ret));
+        error_report_err(err);
         return ret;
     }
-    vcpu->mp_state = mp_state.mp_state;
 
     for (uint32_t i = 0; i < vcpu->regs.num; i++) {
         ret = get_reg(cs, vcpu->regs.id[i], &vcpu->regs.value[i], &err);
@@ -432,47 +459,36 @@ typedef struct EnterOnce {
     int ret;
 } EnterOnce;
 
-static int enter_set(CPUState *cs, uint64_t type, uint64_t index,
-                     uint64_t value, Error **errp)
-{
-    uint64_t id = KVM_REG_RISCV | KVM_REG_SIZE_U64 | type | index;
-    int ret = kvm_set_one_reg(cs, id, &value);
+#define CORE_REG(name) (KVM_REG_RISCV | KVM_REG_SIZE_U64 | \
+                        KVM_REG_RISCV_CORE | KVM_REG_RISCV_CORE_REG(name))
+#define CSR_REG(name)  (KVM_REG_RISCV | KVM_REG_SIZE_U64 | \
+                        KVM_REG_RISCV_CSR | KVM_REG_RISCV_CSR_REG(name))
 
-    if (ret < 0) {
-        reg_error(errp, id, cs, "cannot be set to 0x%" PRIx64 ": %s", value,
-                  strerror(-ret));
+/* What the one entry into the guest needs, and therefore changes. */
+static const uint64_t enter_reg[] = {
+    CORE_REG(regs.pc), CORE_REG(regs.a0), CORE_REG(mode),
+    CSR_REG(sstatus), CSR_REG(satp),
+};
+
+static int set_regs(CPUState *cs, const uint64_t *value, Error **errp)
+{
+    for (int i = 0; i < ARRAY_SIZE(enter_reg); i++) {
+        uint64_t val = value[i];
+        int ret = kvm_set_one_reg(cs, enter_reg[i], &val);
+
+        if (ret < 0) {
+            reg_error(errp, enter_reg[i], cs, "cannot be set to 0x%" PRIx64
+                      ": %s", val, strerror(-ret));
+            return ret;
+        }
     }
-    return ret;
+    return 0;
 }
 
-static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
+static int run_enter_code(CPUState *cs, const EnterOnce *enter, Error **errp)
 {
-    EnterOnce *enter = arg.host_ptr;
-    struct kvm_mp_state mp_state = { .mp_state = KVM_MP_STATE_RUNNABLE };
     struct kvm_run *run = cs->kvm_run;
-    Error **errp = enter->errp;
     int ret;
-
-    if (enter_set(cs, KVM_REG_RISCV_CORE, KVM_REG_RISCV_CORE_REG(regs.pc),
-                  enter->code_gpa, errp) < 0 ||
-        enter_set(cs, KVM_REG_RISCV_CORE, KVM_REG_RISCV_CORE_REG(regs.a0),
-                  enter->store_gpa, errp) < 0 ||
-        enter_set(cs, KVM_REG_RISCV_CORE, KVM_REG_RISCV_CORE_REG(mode),
-                  KVM_RISCV_MODE_S, errp) < 0 ||
-        enter_set(cs, KVM_REG_RISCV_CSR, KVM_REG_RISCV_CSR_REG(sstatus), 0,
-                  errp) < 0 ||
-        enter_set(cs, KVM_REG_RISCV_CSR, KVM_REG_RISCV_CSR_REG(satp), 0,
-                  errp) < 0) {
-        enter->ret = -EIO;
-        return;
-    }
-    ret = kvm_vcpu_ioctl(cs, KVM_SET_MP_STATE, &mp_state);
-    if (ret < 0) {
-        error_setg_errno(errp, -ret, "MP state of hart %d cannot be set",
-                         cs->cpu_index);
-        enter->ret = ret;
-        return;
-    }
 
     do {
         /* The kick that brought us here may have asked for it. */
@@ -480,30 +496,61 @@ static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
         ret = kvm_vcpu_ioctl(cs, KVM_RUN, 0);
     } while (ret == -EINTR || ret == -EAGAIN);
     if (ret == 0 && run->exit_reason == KVM_EXIT_FAIL_ENTRY) {
-        error_setg(errp, "hart %d gets no guest interrupt file on this host",
-                   cs->cpu_index);
-        error_append_hint(errp, "All files of a CPU may be taken by other "
-                          "guests; riscv-aia=auto or emul works without.\n");
-        enter->ret = -EBUSY;
-        return;
+        return -EBUSY;
     }
     if (ret < 0 || run->exit_reason != KVM_EXIT_MMIO ||
         run->mmio.phys_addr != enter->store_gpa) {
         error_setg(errp, "hart %d cannot enter the guest to get a guest "
                    "interrupt file (KVM_RUN: %d, exit reason %u)",
                    cs->cpu_index, ret, run->exit_reason);
-        enter->ret = -EIO;
-        return;
+        return -EIO;
     }
 
-    /* Complete the store, lest it moves the pc that the load will put. */
+    /* Complete the store, lest it moves the pc that is put back. */
     run->immediate_exit = 1;
     ret = kvm_vcpu_ioctl(cs, KVM_RUN, 0);
     run->immediate_exit = 0;
-    enter->ret = ret == -EINTR ? 0 : -EIO;
-    if (enter->ret) {
+    if (ret != -EINTR) {
         error_setg(errp, "hart %d cannot complete its store (KVM_RUN: %d)",
                    cs->cpu_index, ret);
+        return -EIO;
+    }
+    return 0;
+}
+
+static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
+{
+    EnterOnce *enter = arg.host_ptr;
+    const uint64_t ours[] = {
+        enter->code_gpa, enter->store_gpa, KVM_RISCV_MODE_S, 0, 0,
+    };
+    uint64_t guests[ARRAY_SIZE(enter_reg)];
+    uint32_t mp_state = 0;
+    int ret;
+
+    QEMU_BUILD_BUG_ON(ARRAY_SIZE(ours) != ARRAY_SIZE(enter_reg));
+    enter->ret = get_mp_state(cs, &mp_state, enter->errp);
+    for (int i = 0; i < ARRAY_SIZE(enter_reg) && !enter->ret; i++) {
+        enter->ret = get_reg(cs, enter_reg[i], &guests[i], enter->errp);
+    }
+    if (enter->ret) {
+        return;
+    }
+
+    enter->ret = set_regs(cs, ours, enter->errp);
+    if (!enter->ret) {
+        enter->ret = set_mp_state(cs, KVM_MP_STATE_RUNNABLE, enter->errp);
+    }
+    if (!enter->ret) {
+        enter->ret = run_enter_code(cs, enter, enter->errp);
+    }
+
+    ret = set_regs(cs, guests, enter->ret ? NULL : enter->errp);
+    if (!ret) {
+        ret = set_mp_state(cs, mp_state, enter->ret ? NULL : enter->errp);
+    }
+    if (!enter->ret) {
+        enter->ret = ret;
     }
 }
 

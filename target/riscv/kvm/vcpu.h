@@ -36,13 +36,21 @@ void kvm_riscv_vcpu_reset(CPUState *cs);
  */
 int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp);
 
+/* Whether the hart is stopped in the sense of SBI HSM (section 9). */
+bool kvm_riscv_vcpu_is_stopped(CPUState *cs);
+
 /**
  * kvm_riscv_vcpu_enter_once - enter the guest on a page that does nothing
  *
  * The vCPU executes one store of ours, to an address where nothing is, with
- * interrupts off, and then owns a guest interrupt file.  Its registers and MP
- * state are lost: only to be called while a load has still to put them.  With
- * the BQL held, from outside the vCPU's thread.  Returns 0 or a negative errno.
+ * interrupts off.  It is left as it was, but its interrupt file is then where
+ * the kernel has it for a vCPU that runs on this CPU of the host.  With the
+ * BQL held, the guest not running, from outside the vCPU's thread; the vCPU's
+ * external interrupt must be evaluated again before it runs
+ * (kvm_riscv_aia_put_vcpu()).
+ *
+ * Returns 0, -EBUSY (without an error) where the guest interrupt file that
+ * hwaccel demands is not to be had, or another negative errno.
  */
 int kvm_riscv_vcpu_enter_once(CPUState *cs, Error **errp);
 

@@ -18,9 +18,9 @@ void aia_add(const char *path, const AIACase *c, void (*run)(const void *))
 }
 
 /*
- * A hart needs a guest interrupt file on whatever CPU it runs, and source and
- * destination together may have more harts than a CPU has files.  So they
- * take turns in being started on one CPU of the host and on another.
+ * In hwaccel a hart needs a guest interrupt file on whatever CPU it runs, and
+ * source and destination together may have more harts than a CPU has files.
+ * So they take turns in being started on one CPU of the host and on another.
  */
 static void pin(const AIACase *c, const char *mode)
 {
@@ -28,7 +28,7 @@ static void pin(const AIACase *c, const char *mode)
     cpu_set_t set;
 
     CPU_ZERO(&set);
-    if (c->harts > 1 && !g_str_equal(mode, "emul")) {
+    if (c->harts > 1 && g_str_equal(mode, "hwaccel")) {
         CPU_SET(turn++ % get_nprocs(), &set);
     } else {
         for (int i = 0; i < get_nprocs(); i++) {
@@ -383,6 +383,9 @@ void aia_test_check(const void *opaque)
                     c.arg[i]);
     }
     aia_cont(qts);
+    if (c.prepare) {
+        c.prepare(qts, &c);
+    }
     for (;;) {
         report = wait_for_check(qts);
         if (report.result != CHECK_RUNNING) {

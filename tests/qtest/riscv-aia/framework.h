@@ -33,6 +33,7 @@ typedef struct AIAMove {
  * @irqchip: kernel-irqchip= of both
  * @options: further options of both, or NULL
  * @arg: for guests of check.h
+ * @prepare: called once the guest of aia_test_check() runs, or NULL
  * @go_on: lets the guest change its state and comes back when it has; what
  *     a snapshot must undo
  * @tcg: the emulated AIA instead of KVM
@@ -46,6 +47,7 @@ struct AIACase {
     unsigned harts;
     const char *options;
     uint64_t arg[8];
+    void (*prepare)(QTestState *qts, const AIACase *c);
     void (*go_on)(QTestState *qts, const AIACase *c);
     bool tcg;
 };
@@ -89,5 +91,6 @@ void aia_test_check(const void *opaque);
 /* The cases, each in a file of that name */
 void aia_add_tick_tests(bool tcg);
 void aia_add_check_tests(void);
+void aia_add_few_files_tests(void);
 
 #endif

@@ -600,7 +600,12 @@ static int access_widen(void *opaque, uint32_t hart, Error **errp)
     if (m->shape.mode == RISCV_AIA_MODEL_EMUL) {
         return -EOPNOTSUPP;
     }
-    return riscv_aia_model_enter(m, hart, errp);
+    ret = riscv_aia_model_enter(m, hart, errp);
+    if (ret == 0 && !m->files[hart].hardware) {
+        error_setg(errp, "hart %u: no guest interrupt file is free", hart);
+        ret = -EBUSY;
+    }
+    return ret;
 }
 
 RISCVAIAModel *riscv_aia_model_new(const RISCVAIAModelShape *shape)

@@ -1,0 +1,73 @@
+/*
+ * Migration of a guest with more harts than guest interrupt files
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Meant for a host with one file per CPU.  Harts there are in software files
+ * with identities in upper halves, which kernels up to 7.2 can neither read
+ * nor write where they are.  (A live migration within such a host is refused:
+ * the source has all files.)
+ */
+
+#include "qemu/osdep.h"
+#include <sched.h>
+#include <sys/sysinfo.h>
+#include "qemu/bitops.h"
+#include "qobject/qdict.h"
+#include "qobject/qlist.h"
+#include "framework.h"
+
+/* One hart has a CPU for itself, the others share another one. */
+static void give_file_to(QTestState *qts, unsigned hart)
+{
+    QDict *rsp = qtest_qmp(qts, "{'execute': 'query-cpus-fast'}");
+    QListEntry *entry;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(rsp, "return"), entry) {
+        QDict *cpu = qobject_to(QDict, qlist_entry_obj(entry));
+        cpu_set_t set;
+
+        CPU_ZERO(&set);
+        CPU_SET(qdict_get_int(cpu, "cpu-index") == hart, &set);
+        g_assert_cmpint(sched_setaffinity(qdict_get_int(cpu, "thread-id"),
+                                          sizeof(set), &set), ==, 0);
+    }
+    qobject_unref(rsp);
+}
+
+static void prepare(QTestState *qts, const AIACase *c)
+{
+    int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
+
+    for (unsigned hart = 0; hart < c->harts; hart++) {
+        uint64_t told = AIA_REPORT + offsetof(CheckReport, told);
+
+        give_file_to(qts, hart);
+        while (!(qtest_readq(qts, told) & BIT(hart))) {
+            g_assert_cmpint(g_get_monotonic_time(), <, end);
+            g_usleep(5000);
+        }
+    }
+}
+
+static void add(const AIAMove *move)
+{
+    AIACase c = {
+        .move = move, .guest = "imsic_few", .from = "auto", .to = "auto",
+        .irqchip = "on", .harts = 4, .prepare = prepare,
+    };
+    g_autofree char *path = g_strdup_printf("riscv-aia/few-files/%s",
+                                            move->name);
+
+    aia_add(path, &c, aia_test_check);
+}
+
+void aia_add_few_files_tests(void)
+{
+    if (get_nprocs() < 2) {
+        g_test_message("few-files needs two CPUs");
+        return;
+    }
+    add(&aia_move_file);
+    add(&aia_move_snapshot);
+}
