@@ -31,12 +31,14 @@
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "migration/blocker.h"
+#include "migration/riscv-aia-shape.h"
 #include "system/kvm.h"
 #include "system/runstate.h"
 #include "cpu.h"
 #include "hw/core/cpu.h"
 #include "trace.h"
 #include "aia.h"
+#include "kvm_riscv.h"
 #include "vcpu.h"
 
 static struct {
@@ -270,6 +272,92 @@ static bool aia_has(uint32_t group, uint64_t attr)
     return aia_attr(KVM_HAS_DEVICE_ATTR, group, attr, NULL) == 0;
 }
 
+static bool get_config(uint32_t attr, uint32_t *val, Error **errp)
+{
+    int ret = aia_attr(KVM_GET_DEVICE_ATTR, KVM_DEV_RISCV_AIA_GRP_CONFIG,
+                       attr, val);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "cannot read attribute %u of group "
+                         "CONFIG of the AIA device", attr);
+    }
+    return ret >= 0;
+}
+
+static bool get_addr(uint32_t attr, uint64_t *val, Error **errp)
+{
+    int ret = aia_attr(KVM_GET_DEVICE_ATTR, KVM_DEV_RISCV_AIA_GRP_ADDR, attr,
+                       val);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "cannot read attribute %u of group ADDR "
+                         "of the AIA device", attr);
+    }
+    return ret >= 0;
+}
+
+static bool shape_update(RISCVAIAShape *shape, Error **errp)
+{
+    GArray *ids = kvm_riscv_vcpu_used_regs(errp);
+
+    if (!ids) {
+        return false;
+    }
+    shape->num_used_regs = ids->len;
+    shape->used_reg = (uint64_t *)g_array_free(ids, false);
+    return true;
+}
+
+static const RISCVAIAShapeOps shape_ops = {
+    .update = shape_update,
+    .has_reg = kvm_riscv_vcpu_has_reg,
+};
+
+static bool get_shape(RISCVAIAShape *shape, Error **errp)
+{
+    const struct {
+        uint32_t attr;
+        uint32_t *val;
+    } config[] = {
+        { KVM_DEV_RISCV_AIA_CONFIG_MODE, &shape->mode },
+        { KVM_DEV_RISCV_AIA_CONFIG_SRCS, &shape->num_sources },
+        { KVM_DEV_RISCV_AIA_CONFIG_IDS, &shape->num_ids },
+        { KVM_DEV_RISCV_AIA_CONFIG_GROUP_BITS, &shape->group_bits },
+        { KVM_DEV_RISCV_AIA_CONFIG_GROUP_SHIFT, &shape->group_shift },
+        { KVM_DEV_RISCV_AIA_CONFIG_HART_BITS, &shape->hart_bits },
+        { KVM_DEV_RISCV_AIA_CONFIG_GUEST_BITS, &shape->guest_bits },
+    };
+    CPUState *cs;
+
+    for (int i = 0; i < ARRAY_SIZE(config); i++) {
+        if (!get_config(config[i].attr, config[i].val, errp)) {
+            return false;
+        }
+    }
+    shape->split = kvm_kernel_irqchip_split();
+    if (!shape->split &&
+        !get_addr(KVM_DEV_RISCV_AIA_ADDR_APLIC, &shape->aplic_addr, errp)) {
+        return false;
+    }
+    shape->timebase = kvm_riscv_get_timebase_frequency(RISCV_CPU(first_cpu));
+    shape->isa = cpu_env(first_cpu)->misa_ext;
+    CPU_FOREACH(cs) {
+        shape->num_harts++;
+    }
+    shape->hart_id = g_new0(uint64_t, shape->num_harts);
+    shape->imsic_addr = g_new0(uint64_t, shape->num_harts);
+    CPU_FOREACH(cs) {
+        uint64_t *hart_id = &shape->hart_id[cs->cpu_index];
+
+        *hart_id = kvm_arch_vcpu_id(cs);
+        if (!get_addr(KVM_DEV_RISCV_AIA_ADDR_IMSIC(*hart_id),
+                      &shape->imsic_addr[cs->cpu_index], errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void aia_vm_state_change(void *opaque, bool running, RunState state)
 {
     aia.ran |= running;
@@ -278,6 +366,8 @@ static void aia_vm_state_change(void *opaque, bool running, RunState state)
 void kvm_riscv_aia_created(int fd, int mode)
 {
     static Error *blocker;
+    RISCVAIAShape shape = { };
+    Error *err = NULL;
     const char *lacks = NULL;
 
     aia.fd = fd;
@@ -294,6 +384,15 @@ void kvm_riscv_aia_created(int fd, int mode)
         error_setg(&blocker, "This kernel does not offer the state of its "
                    "in-kernel %s (KVM_DEV_TYPE_RISCV_AIA attributes); use a "
                    "newer one", lacks);
+    } else if (get_shape(&shape, &err)) {
+        riscv_aia_shape_register(&shape, &shape_ops);
+    } else {
+        error_setg(&blocker, "The shape of the in-kernel AIA is not known: %s",
+                   error_get_pretty(err));
+        error_free(err);
+        riscv_aia_shape_clear(&shape);
+    }
+    if (blocker) {
         migrate_add_blocker(&blocker, &error_fatal);
     }
 }

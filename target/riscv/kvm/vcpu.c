@@ -358,6 +358,61 @@ static int vcpu_pre_load(void *opaque)
     return 0;
 }
 
+bool kvm_riscv_vcpu_has_reg(uint64_t id)
+{
+    RegList *regs = &RISCV_CPU(first_cpu)->kvm_vcpu->regs;
+
+    return bsearch(&id, regs->id, regs->num, sizeof(id), id_compare);
+}
+
+typedef struct UsedRegs {
+    GArray *ids;
+    Error **errp;
+    bool ok;
+} UsedRegs;
+
+static void do_used_regs(CPUState *cs, run_on_cpu_data arg)
+{
+    RegList *regs = &RISCV_CPU(cs)->kvm_vcpu->regs;
+    UsedRegs *used = arg.host_ptr;
+
+    for (uint32_t i = 0; i < regs->num; i++) {
+        uint64_t value;
+
+        if (get_reg(cs, regs->id[i], &value, used->errp) < 0) {
+            used->ok = false;
+            return;
+        }
+        if (value != regs->reset[i] &&
+            !g_array_binary_search(used->ids, &regs->id[i], id_compare,
+                                   NULL)) {
+            g_array_append_val(used->ids, regs->id[i]);
+            g_array_sort(used->ids, id_compare);
+        }
+    }
+}
+
+GArray *kvm_riscv_vcpu_used_regs(Error **errp)
+{
+    UsedRegs used = {
+        .ids = g_array_new(false, false, sizeof(uint64_t)),
+        .errp = errp,
+        .ok = true,
+    };
+    CPUState *cs;
+
+    CPU_FOREACH(cs) {
+        if (used.ok) {
+            run_on_cpu(cs, do_used_regs, RUN_ON_CPU_HOST_PTR(&used));
+        }
+    }
+    if (!used.ok) {
+        g_array_free(used.ids, true);
+        return NULL;
+    }
+    return used.ids;
+}
+
 /* Takes over one register of the stream, which this kernel may not have. */
 static bool load_reg(CPUState *cs, uint64_t id, uint64_t value,
                      uint64_t reset, Error **errp)

@@ -39,6 +39,17 @@ int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp);
 /* Whether the hart is stopped in the sense of SBI HSM (section 9). */
 bool kvm_riscv_vcpu_is_stopped(CPUState *cs);
 
+/* Whether this kernel has a register that is carried in the list. */
+bool kvm_riscv_vcpu_has_reg(uint64_t id);
+
+/**
+ * kvm_riscv_vcpu_used_regs - which of these registers are not as at reset
+ *
+ * Of any vCPU.  With the BQL held; the guest may run.  Returns the ids, sorted,
+ * or NULL with @errp set.
+ */
+GArray *kvm_riscv_vcpu_used_regs(Error **errp);
+
 /**
  * kvm_riscv_vcpu_enter_once - enter the guest on a page that does nothing
  *

@@ -1,0 +1,220 @@
+/*
+ * Shape of a RISC-V guest with the AIA in the kernel
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "migration/riscv-aia-shape.h"
+#include "migration/vmstate.h"
+
+typedef struct ShapeState {
+    RISCVAIAShape ours;
+    const RISCVAIAShapeOps *ops;
+    /* What is sent or was received */
+    RISCVAIAShape stream;
+} ShapeState;
+
+static ShapeState shape_state;
+
+static void G_GNUC_PRINTF(2, 3) differs(GString *all, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (all->len) {
+        g_string_append(all, "; ");
+    }
+    va_start(ap, fmt);
+    g_string_append_vprintf(all, fmt, ap);
+    va_end(ap);
+}
+
+static void compare(GString *all, const char *what, uint64_t source,
+                    uint64_t ours)
+{
+    if (source != ours) {
+        differs(all, "%s: %" PRIu64 " on the source, %" PRIu64 " here", what,
+                source, ours);
+    }
+}
+
+static void compare_addr(GString *all, const char *what, uint64_t source,
+                         uint64_t ours)
+{
+    if (source != ours) {
+        differs(all, "%s: 0x%" PRIx64 " on the source, 0x%" PRIx64 " here",
+                what, source, ours);
+    }
+}
+
+static void compare_harts(GString *all, const RISCVAIAShape *source,
+                          const RISCVAIAShape *ours)
+{
+    for (uint32_t i = 0; i < source->num_harts; i++) {
+        g_autofree char *what = g_strdup_printf("IMSIC address of hart %"
+                                                PRIu64, source->hart_id[i]);
+
+        compare(all, "hart id", source->hart_id[i], ours->hart_id[i]);
+        compare_addr(all, what, source->imsic_addr[i], ours->imsic_addr[i]);
+    }
+}
+
+bool riscv_aia_shape_check(const RISCVAIAShape *source,
+                           const RISCVAIAShape *ours,
+                           bool (*has_reg)(uint64_t id), Error **errp)
+{
+    g_autoptr(GString) all = g_string_new("");
+    uint64_t lacking = source->isa & ~ours->isa;
+
+    if (source->split != ours->split) {
+        differs(all, "kernel-irqchip: %s on the source, %s here",
+                source->split ? "split" : "on", ours->split ? "split" : "on");
+    }
+    compare(all, "APLIC sources", source->num_sources, ours->num_sources);
+    compare(all, "IMSIC identities", source->num_ids, ours->num_ids);
+    compare(all, "group index bits", source->group_bits, ours->group_bits);
+    if (source->group_bits) {
+        compare(all, "group index shift", source->group_shift,
+                ours->group_shift);
+    }
+    compare(all, "hart index bits", source->hart_bits, ours->hart_bits);
+    compare(all, "guest index bits", source->guest_bits, ours->guest_bits);
+    compare_addr(all, "APLIC address", source->aplic_addr, ours->aplic_addr);
+    compare(all, "timer frequency (Hz)", source->timebase, ours->timebase);
+    compare(all, "harts", source->num_harts, ours->num_harts);
+    if (source->num_harts == ours->num_harts) {
+        compare_harts(all, source, ours);
+    }
+    for (int letter = 0; letter < 26; letter++) {
+        if (lacking & (1 << letter)) {
+            differs(all, "extension %c: on the source, not here",
+                    'A' + letter);
+        }
+    }
+    for (uint32_t i = 0; i < source->num_used_regs; i++) {
+        if (!has_reg(source->used_reg[i])) {
+            differs(all, "KVM register 0x%016" PRIx64 ": used on the source, "
+                    "not in this kernel", source->used_reg[i]);
+        }
+    }
+    if (all->len) {
+        error_setg(errp, "this host cannot take the guest: %s", all->str);
+    }
+    return !all->len;
+}
+
+void riscv_aia_shape_clear(RISCVAIAShape *shape)
+{
+    g_free(shape->hart_id);
+    g_free(shape->imsic_addr);
+    g_free(shape->used_reg);
+    memset(shape, 0, sizeof(*shape));
+}
+
+static int shape_pre_save(void *opaque)
+{
+    ShapeState *s = opaque;
+    Error *err = NULL;
+
+    s->stream = s->ours;
+    if (!s->ops->update(&s->stream, &err)) {
+        error_report_err(err);
+        memset(&s->stream, 0, sizeof(s->stream));
+        return -EIO;
+    }
+    return 0;
+}
+
+static int shape_post_save(void *opaque)
+{
+    ShapeState *s = opaque;
+
+    g_free(s->stream.used_reg);
+    memset(&s->stream, 0, sizeof(s->stream));
+    return 0;
+}
+
+static int shape_pre_load(void *opaque)
+{
+    riscv_aia_shape_clear(&((ShapeState *)opaque)->stream);
+    return 0;
+}
+
+static int shape_post_load(void *opaque, int version_id)
+{
+    ShapeState *s = opaque;
+    Error *err = NULL;
+    bool ok = riscv_aia_shape_check(&s->stream, &s->ours, s->ops->has_reg,
+                                    &err);
+
+    riscv_aia_shape_clear(&s->stream);
+    if (!ok) {
+        error_append_hint(&err, "Start the destination with the same -machine,"
+                          " -smp, -cpu and -accel, on a host that offers all "
+                          "that the source does.\n");
+        error_report_err(err);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static bool shape_num_harts_ok(void *opaque, int version_id)
+{
+    return ((ShapeState *)opaque)->stream.num_harts <=
+           RISCV_AIA_SHAPE_MAX_HARTS;
+}
+
+static bool shape_num_regs_ok(void *opaque, int version_id)
+{
+    return ((ShapeState *)opaque)->stream.num_used_regs <=
+           RISCV_AIA_SHAPE_MAX_REGS;
+}
+
+static const VMStateDescription vmstate_riscv_aia_shape = {
+    .name = "riscv_aia_shape",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    /* Before the guest's memory, and so before all else */
+    .early_setup = true,
+    .pre_save = shape_pre_save,
+    .post_save = shape_post_save,
+    .pre_load = shape_pre_load,
+    .post_load = shape_post_load,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT32(stream.split, ShapeState),
+        VMSTATE_UINT32(stream.mode, ShapeState),
+        VMSTATE_UINT32(stream.num_sources, ShapeState),
+        VMSTATE_UINT32(stream.num_ids, ShapeState),
+        VMSTATE_UINT32(stream.group_bits, ShapeState),
+        VMSTATE_UINT32(stream.group_shift, ShapeState),
+        VMSTATE_UINT32(stream.hart_bits, ShapeState),
+        VMSTATE_UINT32(stream.guest_bits, ShapeState),
+        VMSTATE_UINT64(stream.aplic_addr, ShapeState),
+        VMSTATE_UINT64(stream.timebase, ShapeState),
+        VMSTATE_UINT64(stream.isa, ShapeState),
+        VMSTATE_UINT32(stream.num_harts, ShapeState),
+        VMSTATE_VALIDATE("number of harts", shape_num_harts_ok),
+        VMSTATE_VARRAY_UINT32_ALLOC(stream.hart_id, ShapeState,
+                                    stream.num_harts, 0, vmstate_info_uint64,
+                                    uint64_t),
+        VMSTATE_VARRAY_UINT32_ALLOC(stream.imsic_addr, ShapeState,
+                                    stream.num_harts, 0, vmstate_info_uint64,
+                                    uint64_t),
+        VMSTATE_UINT32(stream.num_used_regs, ShapeState),
+        VMSTATE_VALIDATE("number of KVM registers", shape_num_regs_ok),
+        VMSTATE_VARRAY_UINT32_ALLOC(stream.used_reg, ShapeState,
+                                    stream.num_used_regs, 0,
+                                    vmstate_info_uint64, uint64_t),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
+void riscv_aia_shape_register(const RISCVAIAShape *shape,
+                              const RISCVAIAShapeOps *ops)
+{
+    shape_state.ours = *shape;
+    shape_state.ops = ops;
+    vmstate_register(NULL, 0, &vmstate_riscv_aia_shape, &shape_state);
+}
