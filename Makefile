@@ -26,7 +26,8 @@ build-riscv64: FORCE
 build-native: FORCE
 	@$(BUILDENV) ninja -C $(BUILDDIR)/native qemu-system-riscv64 \
 	    tests/qtest/riscv-aia-migration-test \
-	    tests/unit/riscv-aia/test-riscv-aia-state
+	    tests/unit/riscv-aia/test-riscv-aia-state \
+	    tests/unit/riscv-aia/test-riscv-aia-shape
 
 demo: $(BUILDDIR)/config.mk build-riscv64
 	@tests/lab/demo $(if $(STOCK),--stock)

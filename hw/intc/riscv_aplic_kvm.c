@@ -9,6 +9,8 @@
 #include "qemu/error-report.h"
 #include "hw/irq.h"
 #include "hw/pci/msi.h"
+#include "hw/intc/intc.h"
+#include "hw/intc/riscv_aia_info.h"
 #include "hw/intc/riscv_aia_kvm.h"
 #include "hw/qdev-properties.h"
 #include "system/runstate.h"
@@ -106,6 +108,26 @@ static void riscv_aplic_kvm_reset_hold(Object *obj, ResetType type)
     }
 }
 
+static void riscv_aplic_kvm_print_info(InterruptStatsProvider *obj,
+                                       GString *buf)
+{
+    RISCVAPLICKVMState *s = RISCV_APLIC_KVM(obj);
+    RISCVAPLICRegs regs;
+    Error *err = NULL;
+
+    if (s != first) {
+        return;
+    }
+    riscv_aplic_regs_init(&regs, s->regs.num_sources);
+    if (kvm_riscv_aia_save_aplic(&regs, &err)) {
+        riscv_aplic_regs_print(&regs, buf);
+    } else {
+        g_string_append_printf(buf, "APLIC: %s\n", error_get_pretty(err));
+        error_free(err);
+    }
+    riscv_aplic_regs_free(&regs);
+}
+
 /* The kernel maps the registers: no part of the emulated device is needed. */
 static void riscv_aplic_kvm_realize(DeviceState *dev, Error **errp)
 {
@@ -144,6 +166,8 @@ static void riscv_aplic_kvm_class_init(ObjectClass *klass,
     dc->realize = riscv_aplic_kvm_realize;
     dc->vmsd = &vmstate_riscv_aplic_kvm;
     rc->phases.hold = riscv_aplic_kvm_reset_hold;
+    INTERRUPT_STATS_PROVIDER_CLASS(klass)->print_info =
+        riscv_aplic_kvm_print_info;
 }
 
 static const TypeInfo riscv_aplic_kvm_info = {
@@ -152,6 +176,10 @@ static const TypeInfo riscv_aplic_kvm_info = {
     .instance_size = sizeof(RISCVAPLICKVMState),
     .instance_finalize = riscv_aplic_kvm_finalize,
     .class_init = riscv_aplic_kvm_class_init,
+    .interfaces = (InterfaceInfo[]) {
+        { TYPE_INTERRUPT_STATS_PROVIDER },
+        { }
+    },
 };
 
 static void riscv_aplic_kvm_register_types(void)

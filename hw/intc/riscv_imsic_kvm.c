@@ -7,6 +7,8 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
+#include "hw/intc/intc.h"
+#include "hw/intc/riscv_aia_info.h"
 #include "hw/intc/riscv_aia_kvm.h"
 #include "hw/qdev-properties.h"
 #include "system/runstate.h"
@@ -84,6 +86,42 @@ static void riscv_imsic_kvm_reset_hold(Object *obj, ResetType type)
     }
 }
 
+static int print_emulated_aplic(Object *obj, void *opaque)
+{
+    RISCVAPLICState *aplic =
+        (RISCVAPLICState *)object_dynamic_cast(obj, TYPE_RISCV_APLIC);
+
+    if (aplic && riscv_use_emulated_aplic(aplic->msimode)) {
+        riscv_aplic_print(aplic, opaque);
+    }
+    return 0;
+}
+
+static void riscv_imsic_kvm_print_info(InterruptStatsProvider *obj,
+                                       GString *buf)
+{
+    RISCVIMSICKVMState *s = RISCV_IMSIC_KVM(obj);
+    uint32_t hartid = s->parent_obj.hartid;
+    RISCVIMSICRegs regs;
+    Error *err = NULL;
+    bool whole;
+
+    if (hartid == 0) {
+        /* The emulated class of a split irqchip has no say of its own. */
+        object_child_foreach_recursive(object_get_root(),
+                                       print_emulated_aplic, buf);
+    }
+    riscv_imsic_regs_init(&regs, s->parent_obj.num_irqs - 1);
+    if (kvm_riscv_aia_peek_imsic(hartid, &regs, &whole, &err)) {
+        riscv_imsic_regs_print(&regs, hartid, whole, buf);
+    } else {
+        g_string_append_printf(buf, "IMSIC of hart %u: %s\n", hartid,
+                               error_get_pretty(err));
+        error_free(err);
+    }
+    riscv_imsic_regs_free(&regs);
+}
+
 static void riscv_imsic_kvm_realize(DeviceState *dev, Error **errp)
 {
     RISCVIMSICKVMState *s = RISCV_IMSIC_KVM(dev);
@@ -112,6 +150,8 @@ static void riscv_imsic_kvm_class_init(ObjectClass *klass,
                 &RISCV_IMSIC_KVM_CLASS(klass)->parent_realize);
     dc->vmsd = &vmstate_riscv_imsic_kvm;
     rc->phases.hold = riscv_imsic_kvm_reset_hold;
+    INTERRUPT_STATS_PROVIDER_CLASS(klass)->print_info =
+        riscv_imsic_kvm_print_info;
 }
 
 static const TypeInfo riscv_imsic_kvm_info = {
@@ -121,6 +161,10 @@ static const TypeInfo riscv_imsic_kvm_info = {
     .instance_finalize = riscv_imsic_kvm_finalize,
     .class_size = sizeof(RISCVIMSICKVMClass),
     .class_init = riscv_imsic_kvm_class_init,
+    .interfaces = (InterfaceInfo[]) {
+        { TYPE_INTERRUPT_STATS_PROVIDER },
+        { }
+    },
 };
 
 static void riscv_imsic_kvm_register_types(void)

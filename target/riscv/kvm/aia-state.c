@@ -267,6 +267,11 @@ bool riscv_imsic_is_wide(const RISCVAIAAccess *aia, uint32_t hart, bool *wide,
     return true;
 }
 
+static bool sign_extended(uint64_t val)
+{
+    return val == (uint64_t)sextract64(val, 0, 32);
+}
+
 /*
  * Makes the access wide where the guest can have anything in upper halves.
  * Returns -EBUSY where that is possible, but not now; @errp tells why.
@@ -289,24 +294,19 @@ static int imsic_widen(const RISCVAIAAccess *aia, uint32_t hart, bool *wide,
     return riscv_imsic_is_wide(aia, hart, wide, errp) ? 0 : -EIO;
 }
 
-bool riscv_imsic_regs_save(const RISCVAIAAccess *aia, uint32_t hart,
-                           RISCVIMSICRegs *regs, Error **errp)
+/* @signs: whether all upper halves could be sign extensions */
+static bool read_file(const RISCVAIAAccess *aia, uint32_t hart,
+                      RISCVIMSICRegs *regs, bool *signs, Error **errp)
 {
-    ERRP_GUARD();
     uint64_t eidelivery, eithreshold;
-    bool wide;
 
-    if (imsic_widen(aia, hart, &wide, errp) < 0) {
-        error_prepend(errp, "identities 32-63, 96-127 and so on of hart %u "
-                      "cannot be read: ", hart);
-        return false;
-    }
     if (!get_imsic(aia, hart, AIA_IMSIC_EIDELIVERY, &eidelivery, errp) ||
         !get_imsic(aia, hart, AIA_IMSIC_EITHRESHOLD, &eithreshold, errp)) {
         return false;
     }
     regs->eidelivery = eidelivery;
     regs->eithreshold = eithreshold;
+    *signs = true;
     for (uint32_t w = 0; w < regs->num_words; w += 2) {
         uint64_t eip, eie;
 
@@ -316,8 +316,52 @@ bool riscv_imsic_regs_save(const RISCVAIAAccess *aia, uint32_t hart,
         }
         regs->eip[w] = eip;
         regs->eie[w] = eie;
-        regs->eip[w + 1] = wide ? eip >> 32 : 0;
-        regs->eie[w + 1] = wide ? eie >> 32 : 0;
+        regs->eip[w + 1] = eip >> 32;
+        regs->eie[w + 1] = eie >> 32;
+        *signs = *signs && sign_extended(eip) && sign_extended(eie);
+    }
+    return true;
+}
+
+static void drop_upper_halves(RISCVIMSICRegs *regs)
+{
+    for (uint32_t w = 1; w < regs->num_words; w += 2) {
+        regs->eip[w] = 0;
+        regs->eie[w] = 0;
+    }
+}
+
+bool riscv_imsic_regs_peek(const RISCVAIAAccess *aia, uint32_t hart,
+                           RISCVIMSICRegs *regs, bool *whole, Error **errp)
+{
+    bool signs;
+
+    if (!read_file(aia, hart, regs, &signs, errp)) {
+        return false;
+    }
+    *whole = !signs;
+    if (signs) {
+        drop_upper_halves(regs);
+    }
+    return true;
+}
+
+bool riscv_imsic_regs_save(const RISCVAIAAccess *aia, uint32_t hart,
+                           RISCVIMSICRegs *regs, Error **errp)
+{
+    ERRP_GUARD();
+    bool wide, signs;
+
+    if (imsic_widen(aia, hart, &wide, errp) < 0) {
+        error_prepend(errp, "identities 32-63, 96-127 and so on of hart %u "
+                      "cannot be read: ", hart);
+        return false;
+    }
+    if (!read_file(aia, hart, regs, &signs, errp)) {
+        return false;
+    }
+    if (!wide) {
+        drop_upper_halves(regs);
     }
     return true;
 }

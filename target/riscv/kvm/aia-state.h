@@ -153,6 +153,15 @@ bool riscv_imsic_is_wide(const RISCVAIAAccess *aia, uint32_t hart, bool *wide,
 bool riscv_imsic_regs_save(const RISCVAIAAccess *aia, uint32_t hart,
                            RISCVIMSICRegs *regs, Error **errp);
 
+/**
+ * riscv_imsic_regs_peek - read one interrupt file without changing anything
+ * @whole: set to whether that shows upper halves; if not they read as 0
+ *
+ * For people to look at, while the hart is in use.
+ */
+bool riscv_imsic_regs_peek(const RISCVAIAAccess *aia, uint32_t hart,
+                           RISCVIMSICRegs *regs, bool *whole, Error **errp);
+
 /* Refuses @regs that no interrupt file of this shape can hold. */
 bool riscv_imsic_regs_check(const RISCVIMSICRegs *regs, uint32_t hart,
                             Error **errp);

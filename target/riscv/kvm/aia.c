@@ -502,6 +502,31 @@ bool kvm_riscv_aia_reset_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
     return riscv_imsic_regs_load(&kernel_aia, hartid, regs, false, errp);
 }
 
+typedef struct PeekIMSIC {
+    RISCVIMSICRegs *regs;
+    bool *whole;
+    Error **errp;
+    bool ok;
+} PeekIMSIC;
+
+static void do_peek_imsic(CPUState *cs, run_on_cpu_data arg)
+{
+    PeekIMSIC *peek = arg.host_ptr;
+
+    peek->ok = riscv_imsic_regs_peek(&kernel_aia, kvm_arch_vcpu_id(cs),
+                                     peek->regs, peek->whole, peek->errp);
+}
+
+bool kvm_riscv_aia_peek_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
+                              bool *whole, Error **errp)
+{
+    PeekIMSIC peek = { .regs = regs, .whole = whole, .errp = errp };
+
+    run_on_cpu(cpu_by_arch_id(hartid), do_peek_imsic,
+               RUN_ON_CPU_HOST_PTR(&peek));
+    return peek.ok;
+}
+
 int kvm_riscv_aia_put_vcpu(CPUState *cs, int level, Error **errp)
 {
     CPURISCVState *env = cpu_env(cs);

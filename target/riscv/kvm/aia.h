@@ -43,6 +43,15 @@ bool kvm_riscv_aia_reset_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
                                Error **errp);
 
 /**
+ * kvm_riscv_aia_peek_imsic - read the file of a hart for people to look at
+ * @whole: as of riscv_imsic_regs_peek()
+ *
+ * With the BQL held; the guest may run.
+ */
+bool kvm_riscv_aia_peek_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
+                              bool *whole, Error **errp);
+
+/**
  * kvm_riscv_aia_put_vcpu - the AIA's part after a vCPU's registers were put
  * @level: as of kvm_arch_put_registers()
  *
