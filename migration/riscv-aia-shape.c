@@ -9,6 +9,7 @@
 #include "qemu/error-report.h"
 #include "migration/riscv-aia-shape.h"
 #include "migration/vmstate.h"
+#include "trace.h"
 
 typedef struct ShapeState {
     RISCVAIAShape ours;
@@ -124,6 +125,8 @@ static int shape_pre_save(void *opaque)
         memset(&s->stream, 0, sizeof(s->stream));
         return -EIO;
     }
+    trace_riscv_aia_shape_save(s->stream.num_harts, s->stream.mode,
+                               s->stream.num_used_regs);
     return 0;
 }
 
@@ -149,6 +152,8 @@ static int shape_post_load(void *opaque, int version_id)
     bool ok = riscv_aia_shape_check(&s->stream, &s->ours, s->ops->has_reg,
                                     &err);
 
+    trace_riscv_aia_shape_load(s->stream.num_harts, s->stream.mode,
+                               ok ? "" : error_get_pretty(err));
     riscv_aia_shape_clear(&s->stream);
     if (!ok) {
         error_append_hint(&err, "Start the destination with the same -machine,"

@@ -75,3 +75,27 @@ need_space() {
     [ "$_free" -ge "$2" ] ||
         die "$3 takes $2 MiB, but the disk of $1 has only $_free MiB left"
 }
+
+# Unpacks a Debian root into DIR.tmp, which the caller completes and renames.
+#   debian_root DIR VARIANT ARCHITECTURES PACKAGES
+debian_root() {
+    if [ "$(id -u)" = 0 ]; then
+        _mode=root
+    else
+        _mode=unshare
+    fi
+    rm -rf "$1" "$1.tmp" "$1.tar" "$1.log"
+    mmdebstrap --variant="$2" --mode=$_mode --architectures="$3" \
+        --include="$4" \
+        --dpkgopt='path-exclude=/usr/share/doc/*' \
+        --dpkgopt='path-exclude=/usr/share/man/*' \
+        --dpkgopt='path-exclude=/usr/share/locale/*' \
+        "$suite" "$1.tar" "deb $(archive_site) $suite main" \
+        >"$1.log" 2>&1 ||
+        { tail -n 20 "$1.log" >&2
+          die "mmdebstrap failed; its whole output is in $1.log"; }
+    mkdir "$1.tmp"
+    tar -x -f "$1.tar" -C "$1.tmp" --exclude='./dev/*' ||
+        die "cannot unpack under $cache (is the disk full?)"
+    rm -f "$1.tar" "$1.log"
+}

@@ -28,6 +28,7 @@
 #include "qapi/error.h"
 #include "qemu/bitmap.h"
 #include "qemu/thread.h"
+#include "qemu/timer.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "migration/blocker.h"
@@ -53,6 +54,8 @@ static struct {
     /* The guest has run: any file may hold anything. */
     bool ran;
     bool saving;
+    /* Accesses to attributes, ever */
+    unsigned accesses;
 } aia = { .fd = -1 };
 
 static int aia_attr(unsigned long request, uint32_t group, uint64_t attr,
@@ -65,6 +68,7 @@ static int aia_attr(unsigned long request, uint32_t group, uint64_t attr,
     };
     int ret;
 
+    aia.accesses++;
     do {
         ret = kvm_device_ioctl(aia.fd, request, &kvmattr);
     } while (ret == -EINTR);
@@ -413,6 +417,35 @@ void kvm_riscv_aia_drive(int irq, int level)
     kvm_set_irq(kvm_state, irq, !!level);
 }
 
+/* For the trace event of a step of save or load: its cost, why it failed */
+typedef struct Cost {
+    int64_t began;
+    unsigned accesses;
+} Cost;
+
+static Cost begin_step(void)
+{
+    return (Cost) {
+        .began = qemu_clock_get_us(QEMU_CLOCK_REALTIME),
+        .accesses = aia.accesses,
+    };
+}
+
+static unsigned accesses_since(const Cost *cost)
+{
+    return aia.accesses - cost->accesses;
+}
+
+static int64_t us_since(const Cost *cost)
+{
+    return qemu_clock_get_us(QEMU_CLOCK_REALTIME) - cost->began;
+}
+
+static const char *why(bool ok, Error **errp)
+{
+    return ok ? "" : error_get_pretty(*errp);
+}
+
 static bool upper_half(uint32_t id)
 {
     return id & 32;
@@ -420,24 +453,32 @@ static bool upper_half(uint32_t id)
 
 bool kvm_riscv_aia_save_aplic(RISCVAPLICRegs *regs, Error **errp)
 {
+    ERRP_GUARD();
+    Cost cost = begin_step();
     bool ok = riscv_aplic_regs_save(&kernel_aia, regs, aia.driven, errp);
 
     if (ok && aia.off) {
         /* Saved again before it ever ran here. */
         regs->domaincfg = aia.off->domaincfg;
     }
-    trace_kvm_riscv_aia_save_aplic(regs->num_sources, regs->domaincfg, ok);
+    trace_kvm_riscv_aia_save_aplic(regs->num_sources, regs->domaincfg,
+                                   accesses_since(&cost), us_since(&cost),
+                                   why(ok, errp));
     return ok;
 }
 
 bool kvm_riscv_aia_load_aplic(const RISCVAPLICRegs *regs, Error **errp)
 {
+    ERRP_GUARD();
+    Cost cost = begin_step();
     bool ok = riscv_aplic_regs_check(regs, errp) &&
               riscv_aplic_regs_load(&kernel_aia, regs, errp);
 
     aia.off = ok ? regs : NULL;
     aia.stale_upper = upper_half(regs->genmsi & AIA_APLIC_EIID_MASK);
-    trace_kvm_riscv_aia_load_aplic(regs->num_sources, regs->domaincfg, ok);
+    trace_kvm_riscv_aia_load_aplic(regs->num_sources, regs->domaincfg,
+                                   accesses_since(&cost), us_since(&cost),
+                                   why(ok, errp));
     return ok;
 }
 
@@ -459,23 +500,31 @@ bool kvm_riscv_aia_reset_aplic(RISCVAPLICRegs *regs, Error **errp)
 bool kvm_riscv_aia_save_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
                               Error **errp)
 {
+    ERRP_GUARD();
+    Cost cost = begin_step();
     bool ok;
 
     aia.saving = true;
     ok = riscv_imsic_regs_save(&kernel_aia, hartid, regs, errp);
     aia.saving = false;
-    trace_kvm_riscv_aia_save_imsic(hartid, regs->eidelivery, ok);
+    trace_kvm_riscv_aia_save_imsic(hartid, regs->eidelivery,
+                                   accesses_since(&cost), us_since(&cost),
+                                   why(ok, errp));
     return ok;
 }
 
 bool kvm_riscv_aia_load_imsic(uint32_t hartid, const RISCVIMSICRegs *regs,
                               Error **errp)
 {
+    ERRP_GUARD();
+    Cost cost = begin_step();
     bool ok = riscv_imsic_regs_check(regs, hartid, errp) &&
               riscv_imsic_regs_load(&kernel_aia, hartid, regs,
                                     aia.stale_upper || aia.ran, errp);
 
-    trace_kvm_riscv_aia_load_imsic(hartid, regs->eidelivery, ok);
+    trace_kvm_riscv_aia_load_imsic(hartid, regs->eidelivery,
+                                   accesses_since(&cost), us_since(&cost),
+                                   why(ok, errp));
     return ok;
 }
 
