@@ -74,25 +74,8 @@ static const VMStateDescription vmstate_riscv_aplic_kvm = {
     .pre_save = riscv_aplic_kvm_pre_save,
     .post_load = riscv_aplic_kvm_post_load,
     .fields = (const VMStateField[]) {
-        VMSTATE_UINT32_EQUAL(regs.num_sources, RISCVAPLICKVMState,
-                             "The number of APLIC sources must be the same."),
-        VMSTATE_UINT32(regs.domaincfg, RISCVAPLICKVMState),
-        VMSTATE_UINT32(regs.genmsi, RISCVAPLICKVMState),
-        VMSTATE_VARRAY_UINT32(regs.sourcecfg, RISCVAPLICKVMState,
-                              regs.num_sources, 0, vmstate_info_uint32,
-                              uint32_t),
-        VMSTATE_VARRAY_UINT32(regs.target, RISCVAPLICKVMState,
-                              regs.num_sources, 0, vmstate_info_uint32,
-                              uint32_t),
-        VMSTATE_VARRAY_UINT32(regs.pending, RISCVAPLICKVMState,
-                              regs.num_words, 0, vmstate_info_uint32,
-                              uint32_t),
-        VMSTATE_VARRAY_UINT32(regs.enabled, RISCVAPLICKVMState,
-                              regs.num_words, 0, vmstate_info_uint32,
-                              uint32_t),
-        VMSTATE_VARRAY_UINT32(regs.input, RISCVAPLICKVMState,
-                              regs.num_words, 0, vmstate_info_uint32,
-                              uint32_t),
+        VMSTATE_STRUCT(regs, RISCVAPLICKVMState, 1, vmstate_riscv_aplic_regs,
+                       RISCVAPLICRegs),
         VMSTATE_END_OF_LIST()
     }
 };

@@ -63,14 +63,8 @@ static const VMStateDescription vmstate_riscv_imsic_kvm = {
     .fields = (const VMStateField[]) {
         VMSTATE_UINT32_EQUAL(parent_obj.hartid, RISCVIMSICKVMState,
                              "The hart ids must be the same."),
-        VMSTATE_UINT32_EQUAL(regs.num_words, RISCVIMSICKVMState,
-                             "The number of identities must be the same."),
-        VMSTATE_UINT32(regs.eidelivery, RISCVIMSICKVMState),
-        VMSTATE_UINT32(regs.eithreshold, RISCVIMSICKVMState),
-        VMSTATE_VARRAY_UINT32(regs.eip, RISCVIMSICKVMState, regs.num_words, 0,
-                              vmstate_info_uint32, uint32_t),
-        VMSTATE_VARRAY_UINT32(regs.eie, RISCVIMSICKVMState, regs.num_words, 0,
-                              vmstate_info_uint32, uint32_t),
+        VMSTATE_STRUCT(regs, RISCVIMSICKVMState, 1, vmstate_riscv_imsic_regs,
+                       RISCVIMSICRegs),
         VMSTATE_END_OF_LIST()
     }
 };

@@ -11,6 +11,46 @@
 
 #define WORD_BITS 32
 
+const VMStateDescription vmstate_riscv_aplic_regs = {
+    .name = "riscv_aplic_regs",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT32_EQUAL(num_sources, RISCVAPLICRegs,
+                             "The number of APLIC sources must be the same."),
+        VMSTATE_UINT32(domaincfg, RISCVAPLICRegs),
+        VMSTATE_UINT32(genmsi, RISCVAPLICRegs),
+        VMSTATE_VARRAY_UINT32(sourcecfg, RISCVAPLICRegs, num_sources, 0,
+                              vmstate_info_uint32, uint32_t),
+        VMSTATE_VARRAY_UINT32(target, RISCVAPLICRegs, num_sources, 0,
+                              vmstate_info_uint32, uint32_t),
+        VMSTATE_VARRAY_UINT32(pending, RISCVAPLICRegs, num_words, 0,
+                              vmstate_info_uint32, uint32_t),
+        VMSTATE_VARRAY_UINT32(enabled, RISCVAPLICRegs, num_words, 0,
+                              vmstate_info_uint32, uint32_t),
+        VMSTATE_VARRAY_UINT32(input, RISCVAPLICRegs, num_words, 0,
+                              vmstate_info_uint32, uint32_t),
+        VMSTATE_END_OF_LIST()
+    }
+};
+
+const VMStateDescription vmstate_riscv_imsic_regs = {
+    .name = "riscv_imsic_regs",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT32_EQUAL(num_words, RISCVIMSICRegs,
+                             "The number of identities must be the same."),
+        VMSTATE_UINT32(eidelivery, RISCVIMSICRegs),
+        VMSTATE_UINT32(eithreshold, RISCVIMSICRegs),
+        VMSTATE_VARRAY_UINT32(eip, RISCVIMSICRegs, num_words, 0,
+                              vmstate_info_uint32, uint32_t),
+        VMSTATE_VARRAY_UINT32(eie, RISCVIMSICRegs, num_words, 0,
+                              vmstate_info_uint32, uint32_t),
+        VMSTATE_END_OF_LIST()
+    }
+};
+
 static bool source_bit(const uint32_t *words, uint32_t source)
 {
     return words[source / WORD_BITS] & BIT(source % WORD_BITS);

@@ -12,6 +12,8 @@
 #ifndef RISCV_KVM_AIA_STATE_H
 #define RISCV_KVM_AIA_STATE_H
 
+#include "migration/vmstate.h"
+
 /* APLIC, section 4.5 */
 #define AIA_APLIC_DOMAINCFG         0x0000
 #define AIA_APLIC_DOMAINCFG_IE      BIT(8)
@@ -102,6 +104,10 @@ typedef struct RISCVIMSICRegs {
     uint32_t *eip;
     uint32_t *eie;
 } RISCVIMSICRegs;
+
+/* As docs/wire-format.md has them; the section around them is the device's. */
+extern const VMStateDescription vmstate_riscv_aplic_regs;
+extern const VMStateDescription vmstate_riscv_imsic_regs;
 
 /* Allocates zeroed words for @num_sources (1 to AIA_APLIC_MAX_SOURCES). */
 void riscv_aplic_regs_init(RISCVAPLICRegs *regs, uint32_t num_sources);
