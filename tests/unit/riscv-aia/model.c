@@ -24,7 +24,18 @@
 /* Read-only bits of domaincfg: the upper byte, and delivery by MSI */
 #define DOMAINCFG_FIXED     0x80000004
 
+/* Attributes of the IMSIC group */
+#define ISELECT_BITS        12
 #define ISELECT_MASK        0xfff
+
+/* Attributes of the config and addr groups */
+#define GROUP_SHIFT_MIN     24
+#define UNDEFINED_ADDR      UINT64_MAX
+
+/* Where an MSI is written to: a page of a hart, and an offset in it */
+#define PAGE_BITS           12
+#define SETEIPNUM_LE        0x0
+#define SETEIPNUM_BE        0x4
 
 typedef enum APLICRegister {
     DOMAINCFG,
@@ -77,7 +88,7 @@ static uint32_t num_ei_words(const RISCVAIAModel *m)
 }
 
 /* Finds the register at @offset, and which one of its kind it is. */
-static int aplic_decode(const RISCVAIAModel *m, uint32_t offset,
+static int aplic_decode(const RISCVAIAModel *m, uint64_t offset,
                         APLICRegister *reg, uint32_t *index)
 {
     if (!m->initialized || !m->shape.num_sources) {
@@ -174,6 +185,102 @@ static void for_word(RISCVAIAModel *m, uint32_t word, uint32_t val,
     }
 }
 
+uint32_t riscv_aia_model_topei(const RISCVAIAModel *m, uint32_t hart)
+{
+    const RISCVAIAModelFile *file = &m->files[hart];
+
+    for (uint32_t w = 0; w < num_ei_words(m); w++) {
+        uint64_t both = file->eip[w] & file->eie[w];
+
+        if (both) {
+            uint32_t id = w * 64 + ctz64(both);
+            uint32_t threshold = file->eithreshold;
+
+            return !threshold || id < threshold ? id : 0;
+        }
+    }
+    return 0;
+}
+
+static bool file_asserts(const RISCVAIAModel *m, uint32_t hart)
+{
+    return m->files[hart].eidelivery && riscv_aia_model_topei(m, hart);
+}
+
+bool riscv_aia_model_seip(const RISCVAIAModel *m, uint32_t hart)
+{
+    return m->files[hart].hvip ||
+           (m->files[hart].hardware && file_asserts(m, hart));
+}
+
+/* Keeps count of how often the external interrupt rises. */
+static void watch_seip(RISCVAIAModel *m, uint32_t hart)
+{
+    RISCVAIAModelFile *file = &m->files[hart];
+    bool seip = riscv_aia_model_seip(m, hart);
+
+    file->seip_rises += seip && !file->seip;
+    file->seip = seip;
+}
+
+/*
+ * A hardware file asserts its interrupt by itself; of a software file's the
+ * kernel takes note when it has changed it.
+ */
+static void file_changed(RISCVAIAModel *m, uint32_t hart)
+{
+    RISCVAIAModelFile *file = &m->files[hart];
+
+    if (!file->hardware) {
+        file->hvip = file_asserts(m, hart);
+    }
+    watch_seip(m, hart);
+}
+
+/* What is written to a page of interrupt files at @offset */
+static int write_page(RISCVAIAModel *m, uint32_t hart, uint32_t guest,
+                      uint32_t offset, uint32_t data)
+{
+    RISCVAIAModelFile *file = &m->files[hart];
+    uint32_t id = offset == SETEIPNUM_BE ? bswap32(data) : data;
+    int ret = 0;
+
+    if (!id || guest || (offset != SETEIPNUM_LE && offset != SETEIPNUM_BE)) {
+        ret = -ENODEV;
+    } else if (id > m->shape.num_ids) {
+        ret = -EINVAL;
+    }
+    if (ret < 0) {
+        m->msis_lost++;
+        return ret;
+    }
+    file->eip[id / 64] |= BIT_ULL(id % 64);
+    file->msis[id]++;
+    m->msis_taken++;
+    file_changed(m, hart);
+    return 0;
+}
+
+/* Nobody's address: the MSI is gone, and nobody is told. */
+static int lose_msi(RISCVAIAModel *m)
+{
+    m->msis_lost++;
+    return 0;
+}
+
+/* An MSI of the APLIC's own */
+static void send_by_index(RISCVAIAModel *m, uint32_t hart_index,
+                          uint32_t guest, uint32_t id)
+{
+    for (uint32_t hart = 0; hart < m->shape.num_harts; hart++) {
+        if (m->files[hart].hart_index == hart_index) {
+            write_page(m, hart, guest, SETEIPNUM_LE, id);
+            return;
+        }
+    }
+    lose_msi(m);
+}
+
 /* Forwards a source that is to be; what no file takes is lost. */
 static void forward(RISCVAIAModel *m, RISCVAIAModelSource *s)
 {
@@ -182,14 +289,11 @@ static void forward(RISCVAIAModel *m, RISCVAIAModelSource *s)
         return;
     }
     s->pending = false;
-    if (GUEST_INDEX(s->target)) {
-        m->msis_lost++;
-        return;
-    }
-    riscv_aia_model_send_msi(m, HART_INDEX(s->target), EIID(s->target));
+    send_by_index(m, HART_INDEX(s->target), GUEST_INDEX(s->target),
+                  EIID(s->target));
 }
 
-int riscv_aia_model_get_aplic(RISCVAIAModel *m, uint32_t offset, uint32_t *val)
+int riscv_aia_model_get_aplic(RISCVAIAModel *m, uint64_t offset, uint32_t *val)
 {
     APLICRegister reg;
     uint32_t index;
@@ -230,7 +334,7 @@ int riscv_aia_model_get_aplic(RISCVAIAModel *m, uint32_t offset, uint32_t *val)
     return 0;
 }
 
-int riscv_aia_model_set_aplic(RISCVAIAModel *m, uint32_t offset, uint32_t val)
+int riscv_aia_model_set_aplic(RISCVAIAModel *m, uint64_t offset, uint32_t val)
 {
     APLICRegister reg;
     uint32_t index;
@@ -253,7 +357,7 @@ int riscv_aia_model_set_aplic(RISCVAIAModel *m, uint32_t offset, uint32_t val)
         break;
     case GENMSI:
         m->genmsi = val & GENMSI_WRITABLE;
-        riscv_aia_model_send_msi(m, HART_INDEX(val), EIID(val));
+        send_by_index(m, HART_INDEX(val), 0, EIID(val));
         break;
     case SETIP:
         for_word(m, index, val, set_pending);
@@ -324,58 +428,6 @@ int riscv_aia_model_set_input(RISCVAIAModel *m, uint32_t source, bool level)
     s->input = level;
     forward(m, s);
     return 0;
-}
-
-uint32_t riscv_aia_model_topei(const RISCVAIAModel *m, uint32_t hart)
-{
-    const RISCVAIAModelFile *file = &m->files[hart];
-
-    for (uint32_t w = 0; w < num_ei_words(m); w++) {
-        uint64_t both = file->eip[w] & file->eie[w];
-
-        if (both) {
-            uint32_t id = w * 64 + ctz64(both);
-            uint32_t threshold = file->eithreshold;
-
-            return !threshold || id < threshold ? id : 0;
-        }
-    }
-    return 0;
-}
-
-static bool file_asserts(const RISCVAIAModel *m, uint32_t hart)
-{
-    return m->files[hart].eidelivery && riscv_aia_model_topei(m, hart);
-}
-
-bool riscv_aia_model_seip(const RISCVAIAModel *m, uint32_t hart)
-{
-    return m->files[hart].hvip ||
-           (m->files[hart].hardware && file_asserts(m, hart));
-}
-
-/* Keeps count of how often the external interrupt rises. */
-static void watch_seip(RISCVAIAModel *m, uint32_t hart)
-{
-    RISCVAIAModelFile *file = &m->files[hart];
-    bool seip = riscv_aia_model_seip(m, hart);
-
-    file->seip_rises += seip && !file->seip;
-    file->seip = seip;
-}
-
-/*
- * A hardware file asserts its interrupt by itself; of a software file's the
- * kernel takes note when it has changed it.
- */
-static void file_changed(RISCVAIAModel *m, uint32_t hart)
-{
-    RISCVAIAModelFile *file = &m->files[hart];
-
-    if (!file->hardware) {
-        file->hvip = file_asserts(m, hart);
-    }
-    watch_seip(m, hart);
 }
 
 void riscv_aia_model_evaluate(RISCVAIAModel *m)
@@ -464,59 +516,40 @@ int riscv_aia_model_set_imsic(RISCVAIAModel *m, uint32_t hart, uint32_t iselect,
     return ret;
 }
 
-int riscv_aia_model_send_msi(RISCVAIAModel *m, uint32_t hart, uint32_t id)
+int riscv_aia_model_signal_msi(RISCVAIAModel *m, uint64_t addr, uint32_t data)
 {
-    RISCVAIAModelFile *file;
+    uint64_t page = addr >> PAGE_BITS;
+    uint32_t guest = page % BIT(m->guest_bits);
 
     if (!m->initialized) {
         return -EBUSY;
     }
-    if (hart >= m->shape.num_harts) {
-        /* Nobody's address: the MSI is gone, and nobody is told. */
-        m->msis_lost++;
-        return 0;
-    }
-    if (!id || id > m->shape.num_ids) {
-        m->msis_lost++;
-        return id ? -EINVAL : -ENODEV;
-    }
-    file = &m->files[hart];
-    file->eip[id / 64] |= BIT_ULL(id % 64);
-    file->msis[id]++;
-    m->msis_taken++;
-    file_changed(m, hart);
-    return 0;
-}
-
-int riscv_aia_model_enter(RISCVAIAModel *m, uint32_t hart, Error **errp)
-{
-    RISCVAIAModelFile *file = &m->files[hart];
-
-    if (m->shape.mode == RISCV_AIA_MODEL_EMUL || file->hardware) {
-        return 0;
-    }
-    if (!m->free_files) {
-        if (m->shape.mode == RISCV_AIA_MODEL_HWACCEL) {
-            error_setg(errp, "hart %u cannot enter the guest: no guest "
-                       "interrupt file is free", hart);
-            return -EBUSY;
+    for (uint32_t hart = 0; hart < m->shape.num_harts; hart++) {
+        if (m->files[hart].addr >> PAGE_BITS == page - guest) {
+            return write_page(m, hart, guest, extract64(addr, 0, PAGE_BITS),
+                              data);
         }
-        return 0;
     }
-    m->free_files--;
-    file->hardware = true;
-    file->hvip = false;
-    watch_seip(m, hart);
-    return 0;
+    return lose_msi(m);
 }
 
-void riscv_aia_model_release(RISCVAIAModel *m, uint32_t hart)
+int riscv_aia_model_send_msi(RISCVAIAModel *m, uint32_t hart, uint32_t id)
+{
+    if (!m->initialized) {
+        return -EBUSY;
+    }
+    return hart < m->shape.num_harts ?
+           write_page(m, hart, 0, SETEIPNUM_LE, id) : lose_msi(m);
+}
+
+/* Back to the software file */
+static void release(RISCVAIAModel *m, uint32_t hart)
 {
     RISCVAIAModelFile *file = &m->files[hart];
 
     if (file->hardware) {
         file->hardware = false;
-        m->free_files++;
+        m->free_files[file->cpu]++;
         file_changed(m, hart);
     }
 }
@@ -525,12 +558,210 @@ void riscv_aia_model_reset_vcpu(RISCVAIAModel *m, uint32_t hart)
 {
     RISCVAIAModelFile *file = &m->files[hart];
 
-    riscv_aia_model_release(m, hart);
+    release(m, hart);
     file->eidelivery = 0;
     file->eithreshold = 0;
     memset(file->eip, 0, sizeof(file->eip));
     memset(file->eie, 0, sizeof(file->eie));
     file_changed(m, hart);
+}
+
+void riscv_aia_model_start(RISCVAIAModel *m, uint32_t hart)
+{
+    m->files[hart].starts = true;
+}
+
+int riscv_aia_model_enter(RISCVAIAModel *m, uint32_t hart, uint32_t cpu,
+                          Error **errp)
+{
+    RISCVAIAModelFile *file = &m->files[hart];
+
+    if (file->starts) {
+        file->starts = false;
+        riscv_aia_model_reset_vcpu(m, hart);
+    }
+    if (m->shape.mode == RISCV_AIA_MODEL_EMUL ||
+        (file->hardware && file->cpu == cpu)) {
+        return 0;
+    }
+    if (!m->free_files[cpu]) {
+        if (m->shape.mode == RISCV_AIA_MODEL_HWACCEL) {
+            error_setg(errp, "hart %u cannot enter the guest: no guest "
+                       "interrupt file is free", hart);
+            return -EBUSY;
+        }
+        release(m, hart);
+        return 0;
+    }
+    m->free_files[cpu]--;
+    if (file->hardware) {
+        m->free_files[file->cpu]++;
+    } else {
+        file->hvip = false;
+    }
+    file->hardware = true;
+    file->cpu = cpu;
+    watch_seip(m, hart);
+    return 0;
+}
+
+/* The configuration, by attribute, or NULL */
+static uint32_t *config(RISCVAIAModel *m, uint64_t attr)
+{
+    switch (attr) {
+    case RISCV_AIA_MODEL_MODE:
+        return &m->shape.mode;
+    case RISCV_AIA_MODEL_IDS:
+        return &m->shape.num_ids;
+    case RISCV_AIA_MODEL_SOURCES:
+        return &m->shape.num_sources;
+    case RISCV_AIA_MODEL_GROUP_BITS:
+        return &m->group_bits;
+    case RISCV_AIA_MODEL_GROUP_SHIFT:
+        return &m->group_shift;
+    case RISCV_AIA_MODEL_HART_BITS:
+        return &m->hart_bits;
+    case RISCV_AIA_MODEL_GUEST_BITS:
+        return &m->guest_bits;
+    default:
+        return NULL;
+    }
+}
+
+static uint32_t max_ids(const RISCVAIAModelShape *shape)
+{
+    return shape->max_ids ?: AIA_IMSIC_MAX_IDS;
+}
+
+static bool config_ok(const RISCVAIAModel *m, uint64_t attr, uint32_t val)
+{
+    switch (attr) {
+    case RISCV_AIA_MODEL_MODE:
+        return val <= (m->shape.no_guest_files ? RISCV_AIA_MODEL_EMUL
+                                               : RISCV_AIA_MODEL_AUTO);
+    case RISCV_AIA_MODEL_IDS:
+        /* Identities come in 64s. */
+        return val % 64 == 63 && val <= max_ids(&m->shape);
+    case RISCV_AIA_MODEL_SOURCES:
+        return val <= AIA_APLIC_MAX_SOURCES && val <= max_ids(&m->shape);
+    case RISCV_AIA_MODEL_GROUP_BITS:
+    case RISCV_AIA_MODEL_GUEST_BITS:
+        return val <= 7;
+    case RISCV_AIA_MODEL_GROUP_SHIFT:
+        return val >= GROUP_SHIFT_MIN && val <= 55;
+    case RISCV_AIA_MODEL_HART_BITS:
+        return val <= 15;
+    default:
+        return false;
+    }
+}
+
+/* An address of the ADDR group, or NULL */
+static uint64_t *address(RISCVAIAModel *m, uint64_t attr)
+{
+    if (attr > m->shape.num_harts) {
+        return NULL;
+    }
+    return attr ? &m->files[attr - 1].addr : &m->aplic_addr;
+}
+
+int riscv_aia_model_has_attr(RISCVAIAModel *m, uint32_t group, uint64_t attr)
+{
+    uint64_t *reg, mask;
+    APLICRegister aplic_reg;
+    uint32_t index, hart = attr >> ISELECT_BITS;
+
+    switch (group) {
+    case RISCV_AIA_MODEL_CONFIG:
+        return config(m, attr) ? 0 : -ENXIO;
+    case RISCV_AIA_MODEL_ADDR:
+        return address(m, attr) ? 0 : -ENXIO;
+    case RISCV_AIA_MODEL_CTRL:
+        return attr ? -ENXIO : 0;
+    case RISCV_AIA_MODEL_APLIC:
+        return aplic_decode(m, attr, &aplic_reg, &index);
+    case RISCV_AIA_MODEL_IMSIC:
+        if (!m->initialized || hart >= m->shape.num_harts) {
+            return -ENODEV;
+        }
+        return imsic_decode(m, &m->files[hart], attr & ISELECT_MASK, &reg,
+                            &mask);
+    default:
+        return -ENXIO;
+    }
+}
+
+int riscv_aia_model_get_attr(RISCVAIAModel *m, uint32_t group, uint64_t attr,
+                             uint64_t *val)
+{
+    uint32_t val32;
+    int ret;
+
+    switch (group) {
+    case RISCV_AIA_MODEL_CONFIG:
+        if (!config(m, attr)) {
+            return -ENXIO;
+        }
+        *val = deposit64(*val, 0, 32, *config(m, attr));
+        return 0;
+    case RISCV_AIA_MODEL_ADDR:
+        if (!address(m, attr)) {
+            return -ENXIO;
+        }
+        *val = *address(m, attr);
+        return 0;
+    case RISCV_AIA_MODEL_APLIC:
+        ret = riscv_aia_model_get_aplic(m, attr, &val32);
+        if (ret == 0) {
+            *val = deposit64(*val, 0, 32, val32);
+        }
+        return ret;
+    case RISCV_AIA_MODEL_IMSIC:
+        return riscv_aia_model_get_imsic(m, attr >> ISELECT_BITS,
+                                         attr & ISELECT_MASK, val);
+    default:
+        return -ENXIO;
+    }
+}
+
+int riscv_aia_model_set_attr(RISCVAIAModel *m, uint32_t group, uint64_t attr,
+                             uint64_t val)
+{
+    switch (group) {
+    case RISCV_AIA_MODEL_CONFIG:
+        if (m->initialized) {
+            return -EBUSY;
+        }
+        if (!config(m, attr)) {
+            return -ENXIO;
+        }
+        if (!config_ok(m, attr, val)) {
+            return -EINVAL;
+        }
+        *config(m, attr) = val;
+        return 0;
+    case RISCV_AIA_MODEL_ADDR:
+        if (!address(m, attr)) {
+            return -ENXIO;
+        }
+        if (m->initialized) {
+            return -EBUSY;
+        }
+        if (extract64(val, 0, PAGE_BITS)) {
+            return -EINVAL;
+        }
+        *address(m, attr) = val;
+        return 0;
+    case RISCV_AIA_MODEL_CTRL:
+        return attr ? -ENXIO : riscv_aia_model_init(m);
+    case RISCV_AIA_MODEL_APLIC:
+        return riscv_aia_model_set_aplic(m, attr, val);
+    case RISCV_AIA_MODEL_IMSIC:
+        return riscv_aia_model_set_imsic(m, attr >> ISELECT_BITS,
+                                         attr & ISELECT_MASK, val);
+    default:
+        return -ENXIO;
+    }
 }
 
 void riscv_aia_model_fail(RISCVAIAModel *m, uint32_t n, int errnum)
@@ -600,7 +831,7 @@ static int access_widen(void *opaque, uint32_t hart, Error **errp)
     if (m->shape.mode == RISCV_AIA_MODEL_EMUL) {
         return -EOPNOTSUPP;
     }
-    ret = riscv_aia_model_enter(m, hart, errp);
+    ret = riscv_aia_model_enter(m, hart, 0, errp);
     if (ret == 0 && !m->files[hart].hardware) {
         error_setg(errp, "hart %u: no guest interrupt file is free", hart);
         ret = -EBUSY;
@@ -608,13 +839,24 @@ static int access_widen(void *opaque, uint32_t hart, Error **errp)
     return ret;
 }
 
-RISCVAIAModel *riscv_aia_model_new(const RISCVAIAModelShape *shape)
+RISCVAIAModel *riscv_aia_model_create(const RISCVAIAModelShape *shape)
 {
     RISCVAIAModel *m = g_new0(RISCVAIAModel, 1);
 
     assert(shape->num_harts && shape->num_harts <= RISCV_AIA_MODEL_MAX_HARTS);
     m->shape = *shape;
-    m->free_files = shape->guest_files;
+    m->shape.num_sources = 0;
+    m->shape.num_ids = max_ids(shape);
+    m->shape.mode = shape->no_guest_files ? RISCV_AIA_MODEL_EMUL
+                                          : RISCV_AIA_MODEL_AUTO;
+    m->group_shift = GROUP_SHIFT_MIN;
+    m->aplic_addr = UNDEFINED_ADDR;
+    for (uint32_t hart = 0; hart < shape->num_harts; hart++) {
+        m->files[hart].addr = UNDEFINED_ADDR;
+    }
+    for (uint32_t cpu = 0; cpu < RISCV_AIA_MODEL_MAX_CPUS; cpu++) {
+        m->free_files[cpu] = shape->guest_files;
+    }
     m->access = (RISCVAIAAccess) {
         .get_aplic = access_get_aplic,
         .set_aplic = access_set_aplic,
@@ -628,16 +870,63 @@ RISCVAIAModel *riscv_aia_model_new(const RISCVAIAModelShape *shape)
     return m;
 }
 
+RISCVAIAModel *riscv_aia_model_new(const RISCVAIAModelShape *shape)
+{
+    RISCVAIAModel *m = riscv_aia_model_create(shape);
+
+    m->shape = *shape;
+    m->hart_bits = 32 - clz32(shape->num_harts - 1);
+    m->aplic_addr = 0xd000000;
+    for (uint32_t hart = 0; hart < shape->num_harts; hart++) {
+        m->files[hart].addr = 0x28000000 + ((uint64_t)hart << PAGE_BITS);
+    }
+    return m;
+}
+
+/* The bits of a file's address in which those of an AIA may differ */
+static uint64_t index_mask(const RISCVAIAModel *m)
+{
+    return MAKE_64BIT_MASK(0, PAGE_BITS + m->guest_bits + m->hart_bits) |
+           (m->group_bits ? MAKE_64BIT_MASK(m->group_shift, m->group_bits) : 0);
+}
+
+static uint32_t hart_index(const RISCVAIAModel *m, uint64_t addr)
+{
+    uint32_t index = 0;
+
+    if (m->hart_bits) {
+        index = extract64(addr, PAGE_BITS + m->guest_bits, m->hart_bits);
+    }
+    if (m->group_bits) {
+        index |= extract64(addr, m->group_shift, m->group_bits)
+                 << m->hart_bits;
+    }
+    return index;
+}
+
 int riscv_aia_model_init(RISCVAIAModel *m)
 {
     if (m->initialized) {
         return -EBUSY;
     }
-    /* Identities come in 64s; each source must be able to have its own. */
-    if (m->shape.num_ids % 64 != 63 || m->shape.num_ids > AIA_IMSIC_MAX_IDS ||
-        m->shape.num_sources > AIA_APLIC_MAX_SOURCES ||
-        m->shape.num_sources > m->shape.num_ids) {
+    for (uint64_t attr = 0; attr < RISCV_AIA_MODEL_NUM_CONFIG; attr++) {
+        if (!config_ok(m, attr, *config(m, attr))) {
+            return -EINVAL;
+        }
+    }
+    /* Each source must be able to have an identity of its own. */
+    if (m->shape.num_sources > m->shape.num_ids ||
+        (m->shape.num_sources && m->aplic_addr == UNDEFINED_ADDR)) {
         return -EINVAL;
+    }
+    for (uint32_t hart = 0; hart < m->shape.num_harts; hart++) {
+        uint64_t differ = m->files[hart].addr ^ m->files[0].addr;
+
+        if (m->files[hart].addr == UNDEFINED_ADDR ||
+            (differ & ~index_mask(m))) {
+            return -EINVAL;
+        }
+        m->files[hart].hart_index = hart_index(m, m->files[hart].addr);
     }
     m->sources = g_new0(RISCVAIAModelSource, m->shape.num_sources + 1);
     for (uint32_t hart = 0; hart < m->shape.num_harts; hart++) {
@@ -671,7 +960,7 @@ void riscv_aia_model_copy(RISCVAIAModel *to, const RISCVAIAModel *from)
         to->files[hart] = from->files[hart];
         to->files[hart].msis = msis;
     }
-    to->free_files = from->free_files;
+    memcpy(to->free_files, from->free_files, sizeof(to->free_files));
 }
 
 void riscv_aia_model_clear_log(RISCVAIAModel *m)

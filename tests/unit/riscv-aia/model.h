@@ -5,10 +5,11 @@
  *
  * Behaves as KVM_DEV_TYPE_RISCV_AIA of Linux 6.12 and 7.2 does when it is
  * reached through its attributes, KVM_IRQ_LINE and KVM_SIGNAL_MSI, where it
- * departs from the specification too.  All state is open to the tests, which
- * compare it and put it as they need it.
+ * departs from the specification too; test-model.c holds it against them.  All
+ * state is open to the tests, which compare it and put it as they need it.
  *
- * A hart's KVM vCPU id and its index in target and genmsi are the same here.
+ * A hart is named by its KVM vCPU id, which is its place in the order of
+ * creation too.
  */
 
 #ifndef TESTS_UNIT_RISCV_AIA_MODEL_H
@@ -18,6 +19,8 @@
 #include "target/riscv/kvm/aia-state.h"
 
 #define RISCV_AIA_MODEL_MAX_HARTS 8
+/* CPUs of the host */
+#define RISCV_AIA_MODEL_MAX_CPUS  2
 /* Of 64 identities each. */
 #define RISCV_AIA_MODEL_EI_WORDS  ((AIA_IMSIC_MAX_IDS + 1) / 64)
 
@@ -28,21 +31,47 @@ typedef enum RISCVAIAModelMode {
     RISCV_AIA_MODEL_AUTO    = 2,
 } RISCVAIAModelMode;
 
+/* Groups of attributes, and attributes in them; the values are the kernel's. */
+enum {
+    RISCV_AIA_MODEL_CONFIG = 0,
+    RISCV_AIA_MODEL_ADDR   = 1, /* 0: of the APLIC; 1 + n: of hart n's file */
+    RISCV_AIA_MODEL_CTRL   = 2, /* 0: initialize */
+    RISCV_AIA_MODEL_APLIC  = 3, /* an offset */
+    RISCV_AIA_MODEL_IMSIC  = 4, /* hart << 12 | iselect */
+};
+enum {
+    RISCV_AIA_MODEL_MODE        = 0,
+    RISCV_AIA_MODEL_IDS         = 1,
+    RISCV_AIA_MODEL_SOURCES     = 2,
+    RISCV_AIA_MODEL_GROUP_BITS  = 3,
+    RISCV_AIA_MODEL_GROUP_SHIFT = 4,
+    RISCV_AIA_MODEL_HART_BITS   = 5,
+    RISCV_AIA_MODEL_GUEST_BITS  = 6,
+    RISCV_AIA_MODEL_NUM_CONFIG
+};
+
 /**
- * struct RISCVAIAModelShape - what is fixed when the AIA is initialized
+ * struct RISCVAIAModelShape - a guest's AIA and the host that it is on
  *
  * @num_sources: 0 where there is no APLIC in the kernel (irqchip split)
+ * @mode: a RISCVAIAModelMode
  * @narrow: software files have the fault of kernels up to 7.2 at least: access
  *     is 32 bits wide
- * @guest_files: hardware files of the host that are free
+ * @guest_files: hardware files that are free, on each CPU of the host
+ * @no_guest_files: the host has none at all, whoever might own them, and takes
+ *     no mode that would use them
+ * @max_ids: the most identities and sources that the host takes; 0: no limit
+ *     of its own
  */
 typedef struct RISCVAIAModelShape {
     uint32_t num_sources;
     uint32_t num_ids;
     uint32_t num_harts;
-    RISCVAIAModelMode mode;
+    uint32_t mode;
     bool narrow;
     uint32_t guest_files;
+    bool no_guest_files;
+    uint32_t max_ids;
 } RISCVAIAModelShape;
 
 /* @input is the level of the wire, not rectified. */
@@ -57,7 +86,11 @@ typedef struct RISCVAIAModelSource {
 /**
  * struct RISCVAIAModelFile - the interrupt file of a hart
  *
+ * @addr: where in guest physical memory
+ * @hart_index: what target and genmsi know it by; follows from @addr
  * @hardware: it is a guest file of the host, else the kernel's software file
+ * @cpu: of the hardware file
+ * @starts: SBI has started the hart, which has not entered the guest since
  * @hvip: the external interrupt as the kernel injects it; a software file's
  *     is a matter of when the kernel last evaluated it
  * @seip: the external interrupt as the hart sees it, see riscv_aia_model_seip()
@@ -65,7 +98,11 @@ typedef struct RISCVAIAModelSource {
  * @msis: how many MSIs arrived, by identity
  */
 typedef struct RISCVAIAModelFile {
+    uint64_t addr;
+    uint32_t hart_index;
     bool hardware;
+    uint32_t cpu;
+    bool starts;
     bool hvip;
     bool seip;
     uint32_t seip_rises;
@@ -91,15 +128,22 @@ typedef enum RISCVAIAModelAccess {
 /**
  * struct RISCVAIAModel - one AIA
  *
+ * @group_bits, @group_shift, @hart_bits, @guest_bits: of a file's address
+ * @aplic_addr: where in guest physical memory
  * @access: the way to it for the code under test
  * @accesses: how many there were that way
  * @failed: which kind of access riscv_aia_model_fail() made fail, if it has
  * @sources: of source i at [i]; [0] is unused
- * @free_files: hardware files that no hart of this model owns
+ * @free_files: hardware files of each CPU of the host that nobody owns
  * @msis_taken, @msis_lost: MSIs that did and did not reach a file
  */
 typedef struct RISCVAIAModel {
     RISCVAIAModelShape shape;
+    uint32_t group_bits;
+    uint32_t group_shift;
+    uint32_t hart_bits;
+    uint32_t guest_bits;
+    uint64_t aplic_addr;
     bool initialized;
 
     RISCVAIAAccess access;
@@ -112,40 +156,67 @@ typedef struct RISCVAIAModel {
     uint32_t genmsi;
     RISCVAIAModelSource *sources;
     RISCVAIAModelFile files[RISCV_AIA_MODEL_MAX_HARTS];
-    uint32_t free_files;
+    uint32_t free_files[RISCV_AIA_MODEL_MAX_CPUS];
     uint64_t msis_taken;
     uint64_t msis_lost;
 } RISCVAIAModel;
 
-/* The device as created: until it is initialized it answers with errors. */
+/*
+ * The device as created, with the kernel's defaults: sources, identities and
+ * mode of @shape are not heeded.
+ */
+RISCVAIAModel *riscv_aia_model_create(const RISCVAIAModelShape *shape);
+
+/*
+ * The same, configured to @shape, the files of all harts in a row: until it is
+ * initialized it answers with errors.
+ */
 RISCVAIAModel *riscv_aia_model_new(const RISCVAIAModelShape *shape);
 void riscv_aia_model_free(RISCVAIAModel *m);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RISCVAIAModel, riscv_aia_model_free)
 
-/* KVM_DEV_RISCV_AIA_CTRL_INIT */
-int riscv_aia_model_init(RISCVAIAModel *m);
-
 /* Copies what the AIA holds, not the log, between equally many of all. */
 void riscv_aia_model_copy(RISCVAIAModel *to, const RISCVAIAModel *from);
 
-/* Attributes, KVM_IRQ_LINE, KVM_SIGNAL_MSI: 0 or a negative errno */
-int riscv_aia_model_get_aplic(RISCVAIAModel *m, uint32_t offset, uint32_t *val);
-int riscv_aia_model_set_aplic(RISCVAIAModel *m, uint32_t offset, uint32_t val);
+/*
+ * KVM_HAS_DEVICE_ATTR and so on: 0 or a negative errno.  Of @val as many bits
+ * are written or read as the attribute has.
+ */
+int riscv_aia_model_has_attr(RISCVAIAModel *m, uint32_t group, uint64_t attr);
+int riscv_aia_model_get_attr(RISCVAIAModel *m, uint32_t group, uint64_t attr,
+                             uint64_t *val);
+int riscv_aia_model_set_attr(RISCVAIAModel *m, uint32_t group, uint64_t attr,
+                             uint64_t val);
+
+/* Some attributes by themselves */
+int riscv_aia_model_init(RISCVAIAModel *m);
+int riscv_aia_model_get_aplic(RISCVAIAModel *m, uint64_t offset, uint32_t *val);
+int riscv_aia_model_set_aplic(RISCVAIAModel *m, uint64_t offset, uint32_t val);
 int riscv_aia_model_get_imsic(RISCVAIAModel *m, uint32_t hart, uint32_t iselect,
                               uint64_t *val);
 int riscv_aia_model_set_imsic(RISCVAIAModel *m, uint32_t hart, uint32_t iselect,
                               uint64_t val);
+
+/* KVM_IRQ_LINE */
 int riscv_aia_model_set_input(RISCVAIAModel *m, uint32_t source, bool level);
+
+/* KVM_SIGNAL_MSI, and the same to where the file of @hart is */
+int riscv_aia_model_signal_msi(RISCVAIAModel *m, uint64_t addr, uint32_t data);
 int riscv_aia_model_send_msi(RISCVAIAModel *m, uint32_t hart, uint32_t id);
 
-/* KVM_RUN: where the mode asks for one, the hart gets a hardware file. */
-int riscv_aia_model_enter(RISCVAIAModel *m, uint32_t hart, Error **errp);
-
-/* The hart moved to a CPU that has no free file: back to the software file. */
-void riscv_aia_model_release(RISCVAIAModel *m, uint32_t hart);
+/*
+ * KVM_RUN on a CPU of the host: where the mode asks for it, the hart gets a
+ * hardware file of that CPU.  There may be none: then an auto mode goes on with
+ * the software file, and hwaccel fails, with the file where it was.
+ */
+int riscv_aia_model_enter(RISCVAIAModel *m, uint32_t hart, uint32_t cpu,
+                          Error **errp);
 
 /* The kernel's reset of the vCPU */
 void riscv_aia_model_reset_vcpu(RISCVAIAModel *m, uint32_t hart);
+
+/* SBI's hart_start: the next entry begins with that reset. */
+void riscv_aia_model_start(RISCVAIAModel *m, uint32_t hart);
 
 /* sip through KVM_SET_ONE_REG, of which this is the external interrupt */
 void riscv_aia_model_put_sip(RISCVAIAModel *m, uint32_t hart, bool seip);
