@@ -21,7 +21,8 @@ build-guests: FORCE
 
 build-riscv64: FORCE
 	@$(BUILDENV) ninja -C $(BUILDDIR)/riscv64 qemu-system-riscv64 \
-	    tests/qtest/riscv-aia-migration-test
+	    tests/qtest/riscv-aia-migration-test \
+	    tests/unit/riscv-aia/test-riscv-aia-model
 
 build-native: FORCE
 	@$(BUILDENV) ninja -C $(BUILDDIR)/native qemu-system-riscv64 \
