@@ -36,7 +36,8 @@ MACHINE = os.environ.get('LAB_MACHINE', '/tmp/machine')
 # run guests.
 HOST_MODULES = ('9pnet_virtio', '9p', 'virtio_net', 'kvm')
 GUEST_MODULES = ('virtio_net', 'virtio_blk')
-# Slots for guests: each has a port for QMP and one for the guest's console.
+# Slots for guests: each has ports for QMP, the guest's serial port, and its
+# heartbeat where that has a wire of its own.
 SLOTS = 2
 # Emulation is slow and the machine may be busy: an event that has not come
 # by then will not come.
@@ -217,8 +218,10 @@ def busybox():
 def guest_directory():
     """The directory that hosts see as /guest; made when its parts change."""
     kernels = {'': Kernel('stable'), '.testing': Kernel('testing')}
+    sources = [os.path.join(HERE, 'guest', name)
+               for name in ('heartbeat.c', 'traffic.c')]
     parts = [__file__, os.path.join(HERE, 'guest/init'),
-             os.path.join(HERE, 'guest/heartbeat.c')]
+             os.path.join(HERE, 'guest/heartbeat.h'), *sources]
     parts += [os.path.join(os.path.dirname(k.image), 'release')
               for k in kernels.values()]
     key = hashlib.sha256(busybox().encode())
@@ -239,8 +242,7 @@ def guest_directory():
     program = os.path.join(d, 'heartbeat')
     done = subprocess.run(
         ['riscv64-linux-gnu-gcc', '-static', '-O2', '-Wall', '-Wextra',
-         '-Werror', '-pthread', '-o', program,
-         os.path.join(HERE, 'guest/heartbeat.c')],
+         '-Werror', '-pthread', '-o', program, *sources],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         check=False)
     if done.returncode:
@@ -277,10 +279,13 @@ class Lan:
         self.ip = f'10.0.0.{index}'
         self.mac = f'52:54:00:0a:00:{index:02x}'
         self.local = os.path.join(self.dir, str(index))
+        # All hosts on the LAN see this as /lan.
+        self.files = os.path.join(self.dir, 'files')
         self._make_directory(self._base)
         with self._all_lans():
             self._remove_unused()
             self._make_directory(self.dir)
+            self._make_directory(self.files)
             self._lock = open(self.local + '.lock', 'w')
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -347,7 +352,7 @@ class Host:
 
     def __init__(self, name='lab', kernel='stable', cpus=2, cpu='rva23s64',
                  memory=1024, guest_files=3, lan=None, index=None,
-                 interactive=False):
+                 modules=(), interactive=False):
         self.name = name
         self.kernel = Kernel(kernel)
         self.release = None
@@ -361,7 +366,7 @@ class Host:
         self._outputs = {}
         self._sinks = {}
         self.failure = None
-        self._options = (cpus, cpu, memory, guest_files, interactive)
+        self._options = (cpus, cpu, memory, guest_files, modules, interactive)
         remove_old_runs()
         self.dir = tempfile.mkdtemp(prefix=f'{name}-', dir=RUNS)
         self._alive = open(os.path.join(self.dir, 'alive'), 'w')
@@ -381,12 +386,12 @@ class Host:
             raise
 
     def _start(self):
-        cpus, cpu, memory, guest_files, interactive = self._options
+        cpus, cpu, memory, guest_files, modules, interactive = self._options
         cpio = Cpio()
         cpio.add_file('init', os.path.join(HERE, 'init'))
         cpio.add_file('bin/busybox', busybox())
         cpio.add('etc/passwd', b'root:x:0:0:root:/root:/bin/sh\n')
-        cpio.add_modules(self.kernel.load_order(HOST_MODULES))
+        cpio.add_modules(self.kernel.load_order((*HOST_MODULES, *modules)))
         cpio.write(self._initrd)
 
         cols, rows = shutil.get_terminal_size()
@@ -408,19 +413,22 @@ class Host:
                '-kernel', self.kernel.image, '-initrd', self._initrd,
                '-append', 'console=ttyS0 panic=-1',
                '-serial', f'file:{self.console}']
-        for tag, path, mode in (
-                ('share', self.share, ''),
-                ('hostroot', os.path.join(os.environ['LAB_HOSTROOT'], 'usr'),
-                 ',readonly=on'),
-                ('guest', guest_directory(), ',readonly=on'),
-                ('checkout', TOP, ',readonly=on')):
+        shares = [
+            ('share', self.share, ''),
+            ('hostroot', os.path.join(os.environ['LAB_HOSTROOT'], 'usr'),
+             ',readonly=on'),
+            ('guest', guest_directory(), ',readonly=on'),
+            ('checkout', TOP, ',readonly=on')]
+        if self.lan:
+            shares.append(('lan', self.lan.files, ''))
+        for tag, path, mode in shares:
             cmd += ['-fsdev', f'local,id={tag},path={path},'
                     f'security_model=none{mode},multidevs=remap',
                     '-device', f'virtio-9p-pci,fsdev={tag},mount_tag={tag}']
         cmd += ['-device', 'virtio-serial-pci,max_ports=16']
         ports = ['ctl', 'out', 'err']
         for i in range(SLOTS):
-            ports += [f'qmp{i}', f'tty{i}']
+            ports += [f'qmp{i}', f'tty{i}', f'beat{i}']
         for port in ports:
             cmd += ['-chardev', f'socket,id={port},server=on,wait=off,'
                     f'path={self.socket_path(port)}',

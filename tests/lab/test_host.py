@@ -186,16 +186,18 @@ class HostTest(unittest.TestCase):
         self.assertEqual(h.wait(timeout=60), 0)
 
     def test_lan(self):
-        """Three hosts reach one another, and an index is taken once."""
+        """Hosts reach one another and share files; an index is taken once."""
         lan = f'test-{os.getpid()}'
         hosts = []
         env = dict(os.environ, LAB_MACHINE='/', LAB_CWD=self.scratch)
         # Each waits for both of the others, and ends when both have come.
-        script = ('for i in 1 2 3; do nc -l -p $((i + 9000)); done & '
+        script = ('echo "file of $ME" >/lan/$ME; '
+                  'for i in 1 2 3; do nc -l -p $((i + 9000)); done & '
                   'for i in 1 2 3; do until echo "from $ME" | '
                   'nc 10.0.0.$i $((ME + 9000)); do :; done; done; wait; '
+                  'cat /lan/1 /lan/2 /lan/3; '
                   # A host that left now might leave a peer half served.
-                  'echo done; sleep 1000')
+                  'sleep 1000')
         for i in (1, 2, 3):
             hosts.append(subprocess.Popen(
                 [sys.executable, os.path.join(HERE, 'host.py'),
@@ -209,9 +211,10 @@ class HostTest(unittest.TestCase):
         self.assertEqual(r.returncode, 125)
         self.assertIn('index 1 already', r.stderr)
         for h in hosts:
-            lines = [h.stdout.readline() for _ in range(4)]
-            self.assertEqual(lines, ['from 1\n', 'from 2\n', 'from 3\n',
-                                     'done\n'])
+            lines = [h.stdout.readline() for _ in range(6)]
+            self.assertEqual(lines, [f'{what} {i}\n'
+                                     for what in ('from', 'file of')
+                                     for i in (1, 2, 3)])
         # This is Ctrl-C, to which the program has an answer.
         for h in hosts:
             h.send_signal(signal.SIGINT)
