@@ -36,6 +36,9 @@ demo: $(BUILDDIR)/config.mk build-riscv64
 lab: $(BUILDDIR)/config.mk build-riscv64 build-guests
 	@tests/lab/host
 
+soak: $(BUILDDIR)/config.mk build-riscv64
+	@tests/lab/soak
+
 check: all
 	@$(CHECK) $(SUITES)
 
@@ -50,8 +53,9 @@ help:
 	@echo "make demo         migrate a guest between two emulated hosts"
 	@echo "make demo STOCK=1 the same with the unpatched QEMU, which fails"
 	@echo "make lab          a shell in an emulated host"
+	@echo "make soak         move a busy guest 50 times between two hosts"
 	@echo "make check        all suites; each alone:" $(SUITES:%=check-%)
 	@echo "make clean        remove $(BUILDDIR); the cache stays"
 
 FORCE:
-.PHONY: all demo lab check clean help FORCE
+.PHONY: all demo lab soak check clean help FORCE

@@ -21,7 +21,11 @@ class Console:
 
     # What a kernel says when an interrupt or more is lost.
     TROUBLE = re.compile(r'\bstall|lockup|\bBUG\b|Oops|Kernel panic|'
-                         r'Unable to handle|hung_task|blocked for more than')
+                         r'Unable to handle|hung_task|blocked for more than',
+                         re.IGNORECASE)
+    # What it says where everything is slow.
+    HARMLESS = re.compile(r'hrtimer: interrupt took|'
+                          r'sched: DL replenish lagged too much')
 
     def __init__(self, log):
         self.beats = []
@@ -30,11 +34,12 @@ class Console:
         # Called with each heartbeat, if set.
         self.on_beat = None
         self._log = open(log, 'ab', buffering=0)
-        self._partial = b''
+        # What has come of a line that is not complete, for each wire.
+        self._partial = {}
         self._feeders = []
 
-    def add_feeder(self, guest, sock):
-        self._feeders.append((guest, sock))
+    def add_feeder(self, guest, sock, wire='tty'):
+        self._feeders.append((guest, sock, wire))
         selector.register(sock, selectors.EVENT_READ, self._read)
 
     def remove_feeder(self, guest):
@@ -45,18 +50,19 @@ class Console:
 
     def _read(self):
         # In order: what the guest said on its last host comes first.
-        for guest, sock in list(self._feeders):
+        for guest, sock, wire in list(self._feeders):
             while select.select([sock], [], [], 0)[0]:
                 data = receive(sock)
                 if not data:
                     selector.unregister(sock)
-                    self._feeders.remove((guest, sock))
+                    self._feeders.remove((guest, sock, wire))
                     break
                 self._log.write(data)
-                self._take(guest, data)
+                self._take(guest, wire, data)
 
-    def _take(self, guest, data):
-        *lines, self._partial = (self._partial + data).split(b'\n')
+    def _take(self, guest, wire, data):
+        data = self._partial.get(wire, b'') + data
+        *lines, self._partial[wire] = data.split(b'\n')
         for line in lines:
             text = line.decode(errors='replace').rstrip('\r')
             self.lines.append(text)
@@ -67,12 +73,21 @@ class Console:
                 beat = None
             if beat:
                 beat['guest'] = guest
+                beat['wire'] = wire
                 beat['at'] = time.monotonic()
                 self.beats.append(beat)
                 if self.on_beat:
                     self.on_beat(beat)
-            elif self.TROUBLE.search(text):
+            elif self._is_trouble(wire, text):
                 self.trouble.append(text)
+
+    def _is_trouble(self, wire, text):
+        if self.TROUBLE.search(text):
+            return True
+        # All that comes over a serial port without heartbeats is the kernel's
+        # word on what it does not like.
+        return (self.beats and self.beats[-1]['wire'] != 'tty' == wire and
+                text and not self.HARMLESS.search(text))
 
 
 class Guest:
@@ -80,10 +95,10 @@ class Guest:
 
     def __init__(self, host, slot=0, qemu='qemu-system-riscv64', harts=2,
                  aia='auto', irqchip=None, memory=256, image='',
-                 console=None, arguments=''):
+                 console=None, arguments='', devices=''):
         """Starts it; with a console of another guest, as its destination.
 
-        Arguments are more of them for its kernel.
+        Arguments are more of them for its kernel, devices for its QEMU.
         """
         self.host = host
         self.slot = slot
@@ -98,7 +113,9 @@ class Guest:
             os.path.join(host.dir, f'guest{slot}.log'))
         self._tty = host.connect(f'tty{slot}')
         self.console.add_feeder(self, self._tty)
-        arguments += ' console=ttyS0 quiet panic=-1'
+        self._beat = host.connect(f'beat{slot}')
+        self.console.add_feeder(self, self._beat, 'beat')
+        arguments = f'console=ttyS0 quiet panic=-1 {arguments}'
         if not host.passes_on_illegal_instructions():
             arguments += ' HEARTBEAT_NO_VECTOR=1'
         machine = 'virt,aia=aplic-imsic'
@@ -117,7 +134,7 @@ class Guest:
             f'-netdev user,id=net '
             f'-device virtio-net-pci,netdev=net,romfile= '
             f'-blockdev null-co,node-name=disk,size={1 << 30},read-zeroes=on '
-            f'-device virtio-blk-pci,drive=disk {incoming}')
+            f'-device virtio-blk-pci,drive=disk {devices} {incoming}')
         try:
             greeting = self.wait(lambda: self._replies, 60,
                                  'waiting for its QEMU to start').pop(0)
@@ -200,13 +217,14 @@ class Guest:
             last = '\n'.join(self.console.lines[-5:])
             raise LabTimeout(f'{timeout}; the last it said:\n{last}')
 
-    def wait_alive(self, count=3, patience=20):
+    def wait_alive(self, count=3, patience=20, first=None):
         """Waits for signs of life from all parts; returns the last beat.
 
+        They are looked for since the heartbeat first, or the next to come.
         Takes at least count heartbeats, and raises the names of the parts
         that have done nothing after as many as patience says.
         """
-        first = self.wait_beats(1)
+        first = first or self.wait_beats(1)
         for i in range(1, patience):
             last = self.wait_beats(1)
             dead = dead_parts(first, last)
@@ -244,6 +262,7 @@ class Guest:
             self.host.forget(self._qmp)
             self._qmp.close()
             self._tty.close()
+            self._beat.close()
 
 
 def dead_parts(first, last):
@@ -264,6 +283,10 @@ def dead_parts(first, last):
         dead.append('network')
     if first['blk']['reads'] >= last['blk']['reads']:
         dead.append('disk')
+    # Of guests with traffic; see guest/traffic.c.
+    for name in ('packets', 'blocks', 'interrupts'):
+        dead += [f'{name} of {key}' for key, count in
+                 last.get(name, {}).items() if first[name][key] >= count]
     return dead
 
 

@@ -86,6 +86,8 @@ class Judgement(unittest.TestCase):
             'first_error': '', 'net': {'replies': n}, 'blk': {'reads': n},
             'irqs': {name: [n, n] for name in
                      ('timer', 'ipi', 'serial', 'virtio-net', 'virtio-blk')},
+            'packets': {'eth1, hart 0': n}, 'blocks': {'hart 0': n},
+            'interrupts': {'eth1-input.0': n},
         }
 
     def test_well(self):
@@ -103,7 +105,11 @@ class Judgement(unittest.TestCase):
                 (('irqs', 'virtio-net'), 'virtio-net interrupts'),
                 (('irqs', 'virtio-blk'), 'virtio-blk interrupts'),
                 (('net', 'replies'), 'network'),
-                (('blk', 'reads'), 'disk')):
+                (('blk', 'reads'), 'disk'),
+                (('packets', 'eth1, hart 0'), 'packets of eth1, hart 0'),
+                (('blocks', 'hart 0'), 'blocks of hart 0'),
+                (('interrupts', 'eth1-input.0'),
+                 'interrupts of eth1-input.0')):
             with self.subTest(name):
                 first, last = self.beat(3), self.beat(9)
                 old, new = first, last

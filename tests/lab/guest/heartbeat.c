@@ -43,6 +43,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "heartbeat.h"
+
 enum {
     MAX_HARTS = 64,
     SPINS = 50000,          /* how long registers are held, each kind */
@@ -60,7 +62,7 @@ struct hart {
 };
 
 static struct hart harts[MAX_HARTS];
-static int nharts;
+int nharts;
 static bool has_vector;
 static long pause_ms = 10;
 
@@ -69,10 +71,9 @@ static char first_error[160];
 
 static atomic_ulong net_sent, net_replies, net_lost;
 static atomic_ulong blk_reads;
-static bool has_net, has_blk;
+static bool has_net, has_blk, has_traffic;
 
-static void __attribute__((format(printf, 1, 2)))
-corrupted(const char *fmt, ...)
+void corrupted(const char *fmt, ...)
 {
     va_list ap;
 
@@ -83,7 +84,7 @@ corrupted(const char *fmt, ...)
     }
 }
 
-static uint64_t now_ns(void)
+uint64_t now_ns(void)
 {
     struct timespec ts;
 
@@ -91,14 +92,14 @@ static uint64_t now_ns(void)
     return ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
-static void sleep_ms(long ms)
+void sleep_ms(long ms)
 {
     struct timespec ts = { ms / 1000, ms % 1000 * 1000000 };
 
     nanosleep(&ts, NULL);
 }
 
-static uint64_t scramble(uint64_t x)
+uint64_t scramble(uint64_t x)
 {
     x ^= x << 13;
     x ^= x >> 7;
@@ -308,7 +309,7 @@ static void pass_baton(struct hart *h)
     syscall(SYS_futex, &h->baton, FUTEX_WAIT_PRIVATE, seen, &ts);
 }
 
-static void pin_to(int cpu)
+void pin_to(int cpu)
 {
     cpu_set_t set;
 
@@ -514,8 +515,7 @@ static void count_interrupts(unsigned long counts[SOURCES][MAX_HARTS])
 static char report[8192];
 static size_t report_len;
 
-static void __attribute__((format(printf, 1, 2)))
-put(const char *fmt, ...)
+void put(const char *fmt, ...)
 {
     va_list ap;
 
@@ -561,6 +561,9 @@ static void beat(unsigned long seq)
     if (has_blk) {
         put(",\"blk\":{\"reads\":%lu}", atomic_load(&blk_reads));
     }
+    if (has_traffic) {
+        traffic_report();
+    }
     count_interrupts(counts);
     put(",\"irqs\":{");
     for (int i = 0; i < SOURCES; i++) {
@@ -573,7 +576,7 @@ static void beat(unsigned long seq)
     }
 }
 
-static void start(void *(*function)(void *), void *opaque)
+void start(void *(*function)(void *), void *opaque)
 {
     pthread_t thread;
 
@@ -582,11 +585,15 @@ static void start(void *(*function)(void *), void *opaque)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    const char *traffic = getenv("TRAFFIC");
     static int disk;
     struct termios tty;
 
+    if (argc == 2 && !strcmp(argv[1], "answer")) {
+        return traffic_answer();
+    }
     if (!tcgetattr(STDIN_FILENO, &tty)) {
         tty.c_lflag &= ~ECHO;
         tcsetattr(STDIN_FILENO, TCSANOW, &tty);
@@ -617,6 +624,10 @@ int main(void)
     }
     if (has_blk) {
         start(read_disk, &disk);
+    }
+    has_traffic = traffic != NULL;
+    if (has_traffic) {
+        traffic_start(traffic);
     }
     for (unsigned long seq = 1; ; seq++) {
         beat(seq);
