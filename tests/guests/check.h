@@ -18,6 +18,9 @@
 static volatile CheckReport report /* the test writes to it */
     __attribute__((section(".report")));
 
+/* What the guest is about, put before what fails; or NULL. */
+static const char *step;
+
 /* QEMU's UART takes a byte at any time. */
 static inline void say(const char *text)
 {
@@ -71,6 +74,10 @@ static inline void fail(const char *what, uint64_t index, uint64_t is,
 {
     char *at = (char *)report.what, *end = at + sizeof(report.what) - 1;
 
+    if (step) {
+        at = append(at, end, step);
+        at = append(at, end, ": ");
+    }
     at = append(at, end, what);
     at = append(at, end, " [");
     at = append_hex(at, end, index);
@@ -94,16 +101,23 @@ static inline void pass(void)
     finish(CHECK_PASSED);
 }
 
-/* One hart only: tells that the state is there and waits to be moved. */
-static inline void checkpoint(void)
+/* One hart only: tells that the state is there, and waits for the test. */
+static inline void ask_test(uint64_t asked)
 {
     uint64_t stage = report.stage + 1;
 
+    report.asked = asked;
     __atomic_store_n(&report.magic, CHECK_MAGIC, __ATOMIC_SEQ_CST);
     __atomic_store_n(&report.stage, stage, __ATOMIC_SEQ_CST);
     while (__atomic_load_n(&report.go, __ATOMIC_SEQ_CST) < stage) {
         asm volatile("");
     }
+}
+
+/* Waits to be moved. */
+static inline void checkpoint(void)
+{
+    ask_test(CHECK_ASK_MOVE);
 }
 
 #endif

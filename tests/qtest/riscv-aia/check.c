@@ -2,26 +2,497 @@
  * Migration of guests that check one thing each
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The guests are those of tests/guests that include check.h.  They bring about
+ * a state, ask the test for something (CHECK_ASK_*) and go on to check.
  */
 
 #include "qemu/osdep.h"
+#include <sched.h>
+#include <sys/un.h>
+#include "qobject/qdict.h"
+#include "qobject/qlist.h"
+#include "qemu/bitops.h"
+#include "qemu/bswap.h"
+#include "migration/migration-qmp.h"
 #include "framework.h"
 
-static void add(const char *guest, const AIAMove *move, const char *mode,
-                unsigned harts)
-{
-    AIACase c = {
-        .move = move, .guest = guest, .from = mode, .to = mode,
-        .irqchip = "on", .harts = harts,
-    };
-    g_autofree char *path = g_strdup_printf("riscv-aia/%s/%s/%s/%u", guest,
-                                            move->name, mode, harts);
+/* What the guest told where it stands. */
+static CheckReport standing;
 
+/* The levels that were driven last, as in CheckReport. */
+static uint64_t driven[2];
+
+/* The file that takes what the guests of a case print. */
+static char *serial_file;
+
+static void write_check(QTestState *qts, size_t offset, uint64_t value)
+{
+    qtest_writeq(qts, AIA_REPORT + offset, value);
+}
+
+static void go_on(QTestState *qts)
+{
+    write_check(qts, offsetof(CheckReport, go), standing.stage);
+}
+
+/* The path of the APLIC, of which the sources are the inputs. */
+static char *find_aplic(QTestState *qts)
+{
+    QDict *rsp;
+    char *path = NULL;
+    QListEntry *entry;
+
+    rsp = qtest_qmp(qts, "{'execute': 'qom-list', 'arguments': "
+                    "{'path': '/machine/unattached'}}");
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(rsp, "return"), entry) {
+        QDict *child = qobject_to(QDict, qlist_entry_obj(entry));
+
+        if (g_str_equal(qdict_get_str(child, "type"),
+                        "child<riscv.aplic-kvm>")) {
+            g_assert_null(path);
+            path = g_strdup_printf("/machine/unattached/%s",
+                                   qdict_get_str(child, "name"));
+        }
+    }
+    qobject_unref(rsp);
+    g_assert_nonnull(path);
+    return path;
+}
+
+enum { ODD = 1, EVEN = 2 };
+
+/* Drives the wires of odd or even sources, or both, as the guest asked. */
+static void drive(QTestState *qts, unsigned which)
+{
+    g_autofree char *aplic = find_aplic(qts);
+
+    for (unsigned i = 1; i <= 96; i++) {
+        uint64_t *word = &driven[i / 64];
+        bool level = standing.wires[i / 64] >> i % 64 & 1;
+
+        if (i != CHECK_WIRE_UART && i != CHECK_WIRE_RTC &&
+            which & (i % 2 ? ODD : EVEN) &&
+            extract64(*word, i % 64, 1) != level) {
+            qtest_set_irq_in(qts, aplic, "unnamed-gpio-in", i, level);
+            *word = deposit64(*word, i % 64, 1, level);
+        }
+    }
+}
+
+static void show_text(const char *what, const char *text)
+{
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+
+    for (char **line = lines; *line; line++) {
+        if (**line) {
+            g_test_message("%s: %s", what, *line);
+        }
+    }
+}
+
+static void show_registers(QTestState *qts)
+{
+    g_autofree char *text = qtest_hmp(qts, "info registers -a");
+
+    g_strdelimit(text, "\r", '\n');
+    show_text("registers", text);
+}
+
+/*
+ * Waits until a guest asks for more than its wires, or is done; @standing is
+ * then what it says.
+ */
+static void wait_for_guest(QTestState *qts)
+{
+    int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
+
+    do {
+        qtest_memread(qts, AIA_REPORT, &standing, sizeof(standing));
+        if (standing.magic != CHECK_MAGIC ||
+            (standing.result == CHECK_RUNNING &&
+             standing.stage == standing.go)) {
+            g_usleep(1000);
+        } else if (standing.result != CHECK_RUNNING ||
+                   standing.asked != CHECK_ASK_DRIVE) {
+            return;
+        } else {
+            drive(qts, ODD | EVEN);
+            go_on(qts);
+        }
+    } while (g_get_monotonic_time() < end);
+    g_test_message("the guest stands after checkpoint %" PRIu64,
+                   standing.stage);
+    show_registers(qts);
+    g_test_fail();
+    g_assert_not_reached();
+}
+
+static void check_go_on(QTestState *qts, const AIACase *c)
+{
+    go_on(qts);
+    wait_for_guest(qts);
+}
+
+static void show_serial(void *opaque)
+{
+    g_autofree char *text = NULL;
+
+    if (g_file_get_contents(serial_file, &text, NULL, NULL)) {
+        show_text("serial port", text);
+    }
+    unlink(serial_file);
+}
+
+/* What the guest prints is shown if the test fails. */
+static char *open_serial(const AIACase *c)
+{
+    int fd = g_file_open_tmp("riscv-aia-serial-XXXXXX", &serial_file, NULL);
+
+    g_assert_cmpint(fd, >=, 0);
+    close(fd);
+    qtest_add_abrt_handler(show_serial, NULL);
+    return g_strdup_printf("%s -chardev file,id=serial,path=%s,append=on "
+                           "-serial chardev:serial", c->options ?: "",
+                           serial_file);
+}
+
+static void close_serial(void)
+{
+    qtest_remove_abrt_handler(NULL);
+    unlink(serial_file);
+    g_clear_pointer(&serial_file, g_free);
+}
+
+/* Starts the guest of @c, which does not run yet. */
+static QTestState *start(const AIACase *c)
+{
+    QTestState *qts = aia_start(c, c->from, "-S");
+
+    memset(driven, 0, sizeof(driven));
+    write_check(qts, offsetof(CheckReport, harts), c->harts);
+    for (int i = 0; i < ARRAY_SIZE(c->arg); i++) {
+        write_check(qts, offsetof(CheckReport, arg) + i * sizeof(uint64_t),
+                    c->arg[i]);
+    }
+    return qts;
+}
+
+/* Moves the guest whenever it asks for that, until it is done. */
+static void move_until_done(QTestState *qts, const AIACase *c)
+{
+    unsigned moves = 0;
+
+    for (;;) {
+        uint64_t before[2];
+
+        wait_for_guest(qts);
+        if (standing.result != CHECK_RUNNING) {
+            break;
+        }
+        g_assert_true(standing.asked == CHECK_ASK_MOVE ||
+                      standing.asked == CHECK_ASK_MOVE_DRIVE);
+        memcpy(before, driven, sizeof(before));
+        qts = c->move->run(qts, c);
+        moves++;
+        /* A snapshot has gone on in between, and is back now. */
+        qtest_memread(qts, AIA_REPORT, &standing, sizeof(standing));
+        if (standing.asked == CHECK_ASK_MOVE) {
+            memcpy(driven, before, sizeof(driven));
+        }
+        go_on(qts);
+    }
+    standing.what[sizeof(standing.what) - 1] = '\0';
+    if (standing.result != CHECK_PASSED) {
+        g_test_message("after %u moves: %s", moves, standing.what);
+    }
+    g_assert_cmpuint(standing.result, ==, CHECK_PASSED);
+    g_assert_cmpuint(moves, >, 0);
+    qtest_quit(qts);
+}
+
+void aia_test_check(const void *opaque)
+{
+    AIACase c = *(const AIACase *)opaque;
+    g_autofree char *options = open_serial(&c);
+    QTestState *qts;
+
+    c.options = options;
+    c.go_on = check_go_on;
+    qts = start(&c);
+    aia_cont(qts);
+    if (c.prepare) {
+        c.prepare(qts, &c);
+    }
+    move_until_done(qts, &c);
+    close_serial();
+}
+
+/* Reads one 32-bit field of a section. */
+static uint32_t get_field(const char **p)
+{
+    uint32_t val = ldl_be_p(*p);
+
+    *p += sizeof(val);
+    return val;
+}
+
+static void check_words(const char *what, const char **p, uint32_t num_words,
+                        const uint64_t *should)
+{
+    for (uint32_t w = 0; w < num_words; w++) {
+        uint32_t is = get_field(p);
+        uint32_t s = should[w / 2] >> w % 2 * 32;
+
+        if (is != s) {
+            g_test_message("%s, identities from %u on: 0x%08x, not 0x%08x",
+                           what, w * 32, is, s);
+        }
+        g_assert_cmphex(is, ==, s);
+    }
+}
+
+/* What the stream has of files which the guest cannot look into afterwards. */
+static void check_told(const char *stream)
+{
+    const CheckFiles *files = (const CheckFiles *)standing.told;
+    g_autofree char *text = NULL;
+    gsize len;
+
+    g_assert_true(g_file_get_contents(stream, &text, &len, NULL));
+    g_assert_cmpuint(files->num, <=, ARRAY_SIZE(files->file));
+    for (unsigned i = 0; i < files->num; i++) {
+        const CheckFile *file = &files->file[i];
+        const char *p = text;
+        uint32_t num_words;
+        size_t bytes;
+
+        do {
+            p = aia_find_section(p, text + len, "riscv_imsic_kvm", &bytes);
+            g_assert_nonnull(p);
+        } while (ldl_be_p(p) != file->hart);
+        g_test_message("file of hart %" PRIu64 " in the stream", file->hart);
+        get_field(&p);
+        num_words = get_field(&p);
+        g_assert_cmpuint(bytes, ==, (4 + 2 * num_words) * sizeof(uint32_t));
+        g_assert_cmpuint(num_words, ==, 2 * ARRAY_SIZE(file->eip));
+        g_assert_cmphex(get_field(&p), ==, file->eidelivery);
+        g_assert_cmphex(get_field(&p), ==, file->eithreshold);
+        check_words("eip", &p, num_words, file->eip);
+        check_words("eie", &p, num_words, file->eie);
+    }
+}
+
+/*
+ * Through a file.  Wires that the guest asked for move while neither of the
+ * two runs: half of them before the save, half of them after the load.
+ */
+static QTestState *move_file(QTestState *from, const AIACase *c)
+{
+    bool driving = standing.asked == CHECK_ASK_MOVE_DRIVE;
+    QTestState *to;
+    AIAFiles f;
+
+    aia_files_init(&f);
+    aia_stop(from);
+    if (driving) {
+        drive(from, ODD);
+    }
+    aia_save(from, f.uri_a);
+    qtest_quit(from);
+    check_told(f.a);
+
+    to = aia_start(c, c->to, "-S -incoming defer");
+    migrate_incoming_qmp(to, f.uri_a, NULL, "{}");
+    wait_for_migration_complete(to);
+    aia_save(to, f.uri_b);
+    aia_compare_streams(c, f.a, f.b);
+    if (driving) {
+        drive(to, EVEN);
+    }
+    aia_cont(to);
+    aia_files_free(&f);
+    return to;
+}
+
+static const AIAMove check_move_file = { "file", move_file };
+
+/*
+ * While the guest runs.  Wires that it asked for move while memory is being
+ * sent, and others when the source has just stopped.
+ */
+static QTestState *move_live(QTestState *from, const AIACase *c)
+{
+    static const char *const done[] = { "completed", "failed", NULL };
+    QTestState *to;
+    AIAFiles f;
+
+    if (standing.asked != CHECK_ASK_MOVE_DRIVE) {
+        AIACase plain = *c;
+
+        plain.move = &aia_move_live;
+        return plain.move->run(from, &plain);
+    }
+    to = aia_start(c, c->to, "-incoming defer");
+    aia_files_init(&f);
+    migrate_incoming_qmp(to, f.socket, NULL, "{}");
+    migrate_set_capability(from, "pause-before-switchover", true);
+    /* It will not come to its end with this. */
+    migrate_set_parameter_int(from, "max-bandwidth", 4096);
+    migrate_qmp(from, NULL, f.socket, NULL, "{}");
+    wait_for_migration_status(from, "active", (const char **)done);
+    drive(from, ODD);
+    wait_for_migration_status(from, "active", (const char **)done);
+    migrate_set_parameter_int(from, "max-bandwidth", 1 << 30);
+    wait_for_migration_status(from, "pre-switchover", (const char **)done);
+    drive(from, EVEN);
+    migrate_continue(from, "pre-switchover");
+    wait_for_migration_complete(from);
+    qtest_qmp_eventwait(to, "RESUME");
+    qtest_quit(from);
+    aia_files_free(&f);
+    return to;
+}
+
+static const AIAMove check_move_live = { "live", move_live };
+
+static int connect_to(const char *uri)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(g_strlcpy(addr.sun_path, uri + strlen("unix:"),
+                              sizeof(addr.sun_path)), <,
+                    sizeof(addr.sun_path));
+    g_assert_cmpint(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), ==,
+                    0);
+    return fd;
+}
+
+static void wait_for_text(const char *file, const char *text)
+{
+    int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
+    bool found = false;
+
+    while (!found) {
+        g_autofree char *contents = NULL;
+
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(1000);
+        found = g_file_get_contents(file, &contents, NULL, NULL) &&
+                strstr(contents, text);
+    }
+}
+
+/*
+ * In a stream that pauses after the APLIC's section, before those of the
+ * interrupt files.  Wires move then, at the destination: what comes of that
+ * must wait until all is loaded.
+ */
+static QTestState *move_paused(QTestState *from, const AIACase *c)
+{
+    g_autofree char *more = NULL, *stream = NULL;
+    const char *aplic;
+    size_t bytes;
+    QTestState *to;
+    gsize len, cut;
+    AIAFiles f;
+    int fd;
+
+    aia_files_init(&f);
+    aia_stop(from);
+    aia_save(from, f.uri_a);
+    qtest_quit(from);
+    g_assert_true(g_file_get_contents(f.a, &stream, &len, NULL));
+    aplic = aia_find_section(stream, stream + len, "riscv_aplic_kvm", &bytes);
+    g_assert_nonnull(aplic);
+    cut = aplic + bytes + AIA_FOOTER_BYTES - stream;
+
+    more = g_strdup_printf("-S -incoming defer "
+                           "-trace kvm_riscv_aia_load_aplic -D %s", f.b);
+    to = aia_start(c, c->to, more);
+    migrate_incoming_qmp(to, f.socket, NULL, "{}");
+    fd = connect_to(f.socket);
+    g_assert_cmpint(qemu_write_full(fd, stream, cut), ==, cut);
+    wait_for_text(f.b, "kvm_riscv_aia_load_aplic");
+    drive(to, ODD | EVEN);
+    g_assert_cmpint(qemu_write_full(fd, stream + cut, len - cut), ==,
+                    len - cut);
+    wait_for_migration_complete(to);
+    close(fd);
+    aia_cont(to);
+    aia_files_free(&f);
+    return to;
+}
+
+static const AIAMove check_move_paused = { "paused", move_paused };
+
+static const char *const modes[] = { "emul", "hwaccel", "auto" };
+
+static void add(const char *guest, const char *name, const AIAMove *move,
+                const char *mode, AIACase c)
+{
+    g_autofree char *path = g_strdup_printf("riscv-aia/%s%s/%s/%s", guest,
+                                            name, move->name, mode);
+
+    c.guest = guest;
+    c.move = move;
+    c.from = c.to = mode;
+    c.irqchip = "on";
     aia_add(path, &c, aia_test_check);
+}
+
+/* @rounds: as arg[0] of tests/guests/aplic.c */
+static void add_aplic(const char *name, const AIAMove *move, const char *mode,
+                      uint64_t rounds)
+{
+    add("aplic", name, move, mode,
+        (AIACase) { .harts = 2, .pinned = true, .arg = { rounds } });
+}
+
+/* @rounds, @first: as arg[] of tests/guests/imsic.c */
+static void add_imsic(const char *name, const AIAMove *move, const char *mode,
+                      uint64_t rounds, uint64_t first)
+{
+    add("imsic", name, move, mode,
+        (AIACase) { .harts = 4, .arg = { rounds, first } });
+}
+
+static void add_devices(const char *name, const char *mode)
+{
+    add("devices", name, &check_move_live, mode, (AIACase) {
+        .harts = 1,
+        .options = "-audiodev none,id=audio -device intel-hda,addr=1 "
+                   "-device hda-output,audiodev=audio "
+                   "-device virtio-net-pci-non-transitional,addr=2,romfile= "
+                   "-global migration.announce-rounds=1",
+    });
 }
 
 void aia_add_check_tests(void)
 {
-    add("aplic_regs", &aia_move_file, "emul", 2);
-    add("aplic_regs", &aia_move_snapshot, "auto", 2);
+    add_aplic("", &check_move_file, "emul", 0x80);
+    add_aplic("", &check_move_live, "hwaccel", 0x10);
+    add_aplic("", &aia_move_snapshot, "auto", 0x08);
+    add_aplic("", &check_move_paused, "auto", 0x40);
+    add_imsic("", &check_move_file, "emul", 2, 0);
+    add_imsic("", &check_move_file, "auto", 2, 2);
+    add_imsic("", &check_move_live, "hwaccel", 2, 1);
+    add_imsic("", &aia_move_snapshot, "auto", 2, 4);
+    add_devices("", "emul");
+    add_devices("", "auto");
+    if (!g_test_slow()) {
+        return;
+    }
+    for (int m = 0; m < ARRAY_SIZE(modes); m++) {
+        add_aplic("/all", &check_move_file, modes[m], 0xff);
+        add_aplic("/all", &check_move_live, modes[m], 0xff);
+        add_aplic("/all", &aia_move_snapshot, modes[m], 0x0f);
+        add_aplic("/all", &check_move_paused, modes[m], 0xf0);
+        add_imsic("/all", &check_move_file, modes[m], 12, 100);
+        add_imsic("/all", &check_move_live, modes[m], 12, 200);
+        add_imsic("/all", &aia_move_snapshot, modes[m], 12, 300);
+        add_devices("/all", modes[m]);
+    }
 }

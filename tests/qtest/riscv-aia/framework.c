@@ -28,7 +28,7 @@ static void pin(const AIACase *c, const char *mode)
     cpu_set_t set;
 
     CPU_ZERO(&set);
-    if (c->harts > 1 && g_str_equal(mode, "hwaccel")) {
+    if (c->harts > 1 && (g_str_equal(mode, "hwaccel") || c->pinned)) {
         CPU_SET(turn++ % get_nprocs(), &set);
     } else {
         for (int i = 0; i < get_nprocs(); i++) {
@@ -73,11 +73,11 @@ void aia_cont(QTestState *qts)
 }
 
 /*
- * Finds the next section called @name in a stream: type 4, id, counted name,
- * instance, version; it ends with 0x7e and its id again.
+ * A section is type 4, id, counted name, instance, version; it ends with 0x7e
+ * and its id again.
  */
-static const char *find_section(const char *p, const char *end,
-                                const char *name, size_t *len)
+const char *aia_find_section(const char *p, const char *end, const char *name,
+                             size_t *len)
 {
     size_t name_len = strlen(name);
 
@@ -136,8 +136,8 @@ static void compare_sections(const char *file_a, const char *file_b,
     for (;;) {
         size_t la = 0, lb = 0;
 
-        pa = find_section(pa, a + len_a, name, &la);
-        pb = find_section(pb, b + len_b, name, &lb);
+        pa = aia_find_section(pa, a + len_a, name, &la);
+        pb = aia_find_section(pb, b + len_b, name, &lb);
         if (!pa || !pb) {
             break;
         }
@@ -192,7 +192,7 @@ void aia_files_free(AIAFiles *f)
     g_free(f->disk);
 }
 
-static void migrate(QTestState *qts, const char *uri)
+void aia_save(QTestState *qts, const char *uri)
 {
     migrate_qmp(qts, NULL, uri, NULL, "{}");
     wait_for_migration_complete(qts);
@@ -206,13 +206,13 @@ static QTestState *move_file(QTestState *from, const AIACase *c)
 
     aia_files_init(&f);
     aia_stop(from);
-    migrate(from, f.uri_a);
+    aia_save(from, f.uri_a);
     qtest_quit(from);
 
     to = aia_start(c, c->to, "-S -incoming defer");
     migrate_incoming_qmp(to, f.uri_a, NULL, "{}");
     wait_for_migration_complete(to);
-    migrate(to, f.uri_b);
+    aia_save(to, f.uri_b);
     aia_compare_streams(c, f.a, f.b);
     aia_cont(to);
     aia_files_free(&f);
@@ -229,7 +229,7 @@ static QTestState *move_live(QTestState *from, const AIACase *c)
 
     aia_files_init(&f);
     migrate_incoming_qmp(to, f.socket, NULL, "{}");
-    migrate(from, f.socket);
+    aia_save(from, f.socket);
     qtest_qmp_eventwait(to, "RESUME");
     qtest_quit(from);
     aia_files_free(&f);
@@ -312,14 +312,14 @@ static QTestState *move_snapshot(QTestState *qts, const AIACase *c)
     aia_stop(qts);
     qtest_memread(qts, AIA_REPORT, saved, sizeof(saved));
     snapshot(qts, "snapshot-save");
-    migrate(qts, f.uri_a);
+    aia_save(qts, f.uri_a);
     aia_cont(qts);
     c->go_on(qts, c);
     aia_stop(qts);
     snapshot(qts, "snapshot-load");
     qtest_memread(qts, AIA_REPORT, loaded, sizeof(loaded));
     g_assert_cmpmem(loaded, sizeof(loaded), saved, sizeof(saved));
-    migrate(qts, f.uri_b);
+    aia_save(qts, f.uri_b);
     aia_compare_streams(c, f.a, f.b);
     remove_disk(qts);
     aia_cont(qts);
@@ -328,78 +328,3 @@ static QTestState *move_snapshot(QTestState *qts, const AIACase *c)
 }
 
 const AIAMove aia_move_snapshot = { "snapshot", move_snapshot };
-
-static CheckReport read_check(QTestState *qts)
-{
-    CheckReport report;
-
-    qtest_memread(qts, AIA_REPORT, &report, sizeof(report));
-    return report;
-}
-
-static void write_check(QTestState *qts, size_t offset, uint64_t value)
-{
-    qtest_writeq(qts, AIA_REPORT + offset, value);
-}
-
-/* Waits until a guest of check.h stands at its next checkpoint or is done. */
-static CheckReport wait_for_check(QTestState *qts)
-{
-    int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
-    CheckReport report;
-
-    do {
-        report = read_check(qts);
-        if (report.magic == CHECK_MAGIC &&
-            (report.result != CHECK_RUNNING || report.stage > report.go)) {
-            return report;
-        }
-        g_usleep(5000);
-    } while (g_get_monotonic_time() < end);
-    g_test_message("the guest stands after checkpoint %" PRIu64, report.stage);
-    g_test_fail();
-    g_assert_not_reached();
-}
-
-static void check_go_on(QTestState *qts, const AIACase *c)
-{
-    CheckReport report = read_check(qts);
-
-    write_check(qts, offsetof(CheckReport, go), report.stage);
-    wait_for_check(qts);
-}
-
-void aia_test_check(const void *opaque)
-{
-    AIACase c = *(const AIACase *)opaque;
-    QTestState *qts = aia_start(&c, c.from, "-S");
-    unsigned moves = 0;
-    CheckReport report;
-
-    c.go_on = check_go_on;
-    write_check(qts, offsetof(CheckReport, harts), c.harts);
-    for (int i = 0; i < ARRAY_SIZE(c.arg); i++) {
-        write_check(qts, offsetof(CheckReport, arg) + i * sizeof(uint64_t),
-                    c.arg[i]);
-    }
-    aia_cont(qts);
-    if (c.prepare) {
-        c.prepare(qts, &c);
-    }
-    for (;;) {
-        report = wait_for_check(qts);
-        if (report.result != CHECK_RUNNING) {
-            break;
-        }
-        qts = c.move->run(qts, &c);
-        moves++;
-        write_check(qts, offsetof(CheckReport, go), report.stage);
-    }
-    report.what[sizeof(report.what) - 1] = '\0';
-    if (report.result != CHECK_PASSED) {
-        g_test_message("after %u moves: %s", moves, report.what);
-    }
-    g_assert_cmpuint(report.result, ==, CHECK_PASSED);
-    g_assert_cmpuint(moves, >, 0);
-    qtest_quit(qts);
-}

@@ -31,6 +31,9 @@ typedef struct AIAMove {
  * @guest: file of tests/guests, without ".elf"
  * @from, @to: riscv-aia= of source and destination
  * @irqchip: kernel-irqchip= of both
+ * @pinned: keep all harts on one CPU of the host in any mode.  KVM of 6.12
+ *     does not wake a hart in WFI whose thread changed CPUs on the way there
+ *     (docs/kernel-facts.md).
  * @options: further options of both, or NULL
  * @arg: for guests of check.h
  * @prepare: called once the guest of aia_test_check() runs, or NULL
@@ -45,6 +48,7 @@ struct AIACase {
     const char *to;
     const char *irqchip;
     unsigned harts;
+    bool pinned;
     const char *options;
     uint64_t arg[8];
     void (*prepare)(QTestState *qts, const AIACase *c);
@@ -65,6 +69,9 @@ QTestState *aia_start(const AIACase *c, const char *mode, const char *more);
 void aia_stop(QTestState *qts);
 void aia_cont(QTestState *qts);
 
+/* Saves the state of @qts, which stands, in a file. */
+void aia_save(QTestState *qts, const char *uri);
+
 /* The temporary files of one move, gone with aia_files_free(). */
 typedef struct AIAFiles {
     char *dir;
@@ -78,6 +85,16 @@ typedef struct AIAFiles {
 
 void aia_files_init(AIAFiles *f);
 void aia_files_free(AIAFiles *f);
+
+/*
+ * Finds the next section called @name between @p and @end, which are in a
+ * stream; returns its data, which is followed by a footer of
+ * AIA_FOOTER_BYTES, or NULL.
+ */
+const char *aia_find_section(const char *p, const char *end, const char *name,
+                             size_t *len);
+
+#define AIA_FOOTER_BYTES 5
 
 /*
  * Asserts that the interrupt controllers and vCPUs in two streams hold the

@@ -53,7 +53,37 @@ typedef struct CheckReport {
     uint64_t arg[8];
     /* The guest's: whatever a test wants to know of it */
     uint64_t told[32];
+    /* The guest's, of this checkpoint */
+    uint64_t asked;     /* CHECK_ASK_* */
+    uint64_t wires[2];  /* levels of the APLIC's sources, a bit each */
 } CheckReport;
+
+/* What the guest asks of the test at a checkpoint */
+enum {
+    CHECK_ASK_MOVE       = 0,
+    /* Drive the wires that no device of the machine drives */
+    CHECK_ASK_DRIVE      = 1,
+    /* Likewise, while the guest is moved */
+    CHECK_ASK_MOVE_DRIVE = 2,
+};
+
+/* Sources that the machine's own devices drive, on "virt" */
+#define CHECK_WIRE_UART 10
+#define CHECK_WIRE_RTC  11
+
+/* What told[] holds for a test that looks into the stream: see imsic.c */
+typedef struct CheckFile {
+    uint64_t hart;
+    uint64_t eidelivery;
+    uint64_t eithreshold;
+    uint64_t eip[4];
+    uint64_t eie[4];
+} CheckFile;
+
+typedef struct CheckFiles {
+    uint64_t num;
+    CheckFile file[2];
+} CheckFiles;
 
 enum {
     CHECK_RUNNING = 0,
