@@ -4,12 +4,13 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Every hart takes timer interrupts; at each it sends an IPI to the next hart
- * and triggers a wired source of its own in the APLIC.  Hart 1 does its work
- * in user mode, the others in supervisor mode, all with a rounding mode and
- * floating-point registers that must never change.  Before they start, APLIC
- * and IMSIC files are given states that no interrupt comes of: sources of all
- * modes, pending or enabled but not both; identities likewise, in the upper
- * halves too where the file lets the guest enable any there.
+ * and triggers a wired source of its own in the APLIC, which goes there too;
+ * with several sockets the next hart may be in another one.  Hart 1 does its
+ * work in user mode, the others in supervisor mode, all with a rounding mode
+ * and floating-point registers that must never change.  Before they start,
+ * APLIC and IMSIC files are given states that no interrupt comes of: sources
+ * of all modes, pending or enabled but not both; identities likewise, in the
+ * upper halves too where the file lets the guest enable any there.
  */
 
 #include "guest.h"
@@ -28,6 +29,40 @@ static volatile TickReport report /* likewise */
 static volatile bool go; /* set by one hart, read by others */
 static volatile bool ready[MAX_HARTS]; /* likewise */
 
+/* The IMSIC files of each socket are a group, 2^24 bytes from the next. */
+static unsigned long socket_of(unsigned long hart)
+{
+    return report.per_socket ? hart / report.per_socket : 0;
+}
+
+static unsigned long index_in_socket(unsigned long hart)
+{
+    return report.per_socket ? hart % report.per_socket : hart;
+}
+
+static void send(unsigned long hart, uint32_t identity)
+{
+    mmio_write(IMSIC_BASE + (socket_of(hart) << 24) +
+               index_in_socket(hart) * IMSIC_PAGE, identity);
+}
+
+/* The APLIC's number of a hart: the socket stands above the index in it. */
+static uint32_t aplic_target(unsigned long hart, uint32_t identity)
+{
+    unsigned bits = 0;
+
+    while (report.per_socket > 1UL << bits) {
+        bits++;
+    }
+    return (socket_of(hart) << bits | index_in_socket(hart)) << 18 | identity;
+}
+
+/* The hart to which another one's wired interrupts go. */
+static unsigned long wired_target(unsigned long hart)
+{
+    return report.wired_to_hart_0 ? 0 : (hart + 1) % report.harts;
+}
+
 static void failed(unsigned long hart, unsigned long what)
 {
     report.hart[hart].errors++;
@@ -45,6 +80,9 @@ static void external(HartReport *r, unsigned long hart)
             break;
         case ID_WIRED ... ID_WIRED + MAX_HARTS - 1:
             report.hart[id - ID_WIRED].wired++;
+            if (hart != wired_target(id - ID_WIRED)) {
+                failed(hart, 0x7000 + id);
+            }
             break;
         case ID_UPPER:
             r->upper++;
@@ -68,7 +106,7 @@ static void timer(HartReport *r, unsigned long hart)
     set_timer(csr_read(time) + TICK);
     if (n->ipis == r->ipis_sent) {
         r->ipis_sent++;
-        send_msi(next, ID_IPI);
+        send(next, ID_IPI);
     }
     if (r->wired == r->wired_sent) {
         r->wired_sent++;
@@ -76,7 +114,7 @@ static void timer(HartReport *r, unsigned long hart)
     }
     if (report.has_upper && r->upper == r->upper_sent) {
         r->upper_sent++;
-        send_msi(hart, ID_UPPER);
+        send(hart, ID_UPPER);
     }
 }
 
@@ -141,24 +179,23 @@ static void work(unsigned long hart)
     }
 }
 
-static void set_up_aplic(unsigned long harts)
+static void set_up_aplic(void)
 {
     static const uint32_t modes[] = { 1, 4, 5, 6, 7 };
 
     for (unsigned int i = 20; i < 60; i++) {
         aplic_write(APLIC_SOURCECFG(i), modes[i % 5]);
-        aplic_write(APLIC_TARGET(i), (i % harts) << 18 | (10 + i));
+        aplic_write(APLIC_TARGET(i), aplic_target(i % report.harts, 10 + i));
         if (i % 3 == 0) {
             aplic_write(APLIC_SETIPNUM, i);
         } else if (i % 3 == 1 && modes[i % 5] != 7 && modes[i % 5] != 5) {
             aplic_write(APLIC_SETIENUM, i);
         }
     }
-    for (unsigned long hart = 0; hart < harts; hart++) {
+    for (unsigned long hart = 0; hart < report.harts; hart++) {
         aplic_write(APLIC_SOURCECFG(WIRED(hart)), 4);
         aplic_write(APLIC_TARGET(WIRED(hart)),
-                    (report.wired_to_hart_0 ? 0 : hart) << 18 |
-                    (ID_WIRED + hart));
+                    aplic_target(wired_target(hart), ID_WIRED + hart));
         aplic_write(APLIC_SETIENUM, WIRED(hart));
     }
     aplic_write(APLIC_DOMAINCFG, APLIC_DOMAINCFG_IE);
@@ -170,7 +207,7 @@ static void set_up_imsic(unsigned long hart)
 
     imsic_write(IMSIC_EIDELIVERY, 1);
     imsic_write(IMSIC_EITHRESHOLD, 200 + hart);
-    imsic_write(IMSIC_EIE(0), eie | 1UL << ID_UPPER);
+    imsic_write(IMSIC_EIE(0), eie | (report.no_upper ? 0 : 1UL << ID_UPPER));
     if (imsic_read(IMSIC_EIE(0)) & 1UL << ID_UPPER) {
         report.has_upper = 1;
         imsic_write(IMSIC_EIE(2), 0xaaaa5555UL << 30);
@@ -179,9 +216,9 @@ static void set_up_imsic(unsigned long hart)
         imsic_write(IMSIC_EIE(2), 0x2aaa5555);
     }
     /* Pending, but not enabled */
-    send_msi(hart, 20 + hart);
-    send_msi(hart, 50 + hart);
-    send_msi(hart, 160 + hart);
+    send(hart, 20 + hart);
+    send(hart, (report.no_upper ? 130 : 50) + hart);
+    send(hart, (report.no_upper ? 150 : 160) + hart);
     csr_write(sie, SIE_STIE | SIE_SEIE);
 }
 
@@ -194,18 +231,15 @@ void main(unsigned long hart)
     ready[hart] = true;
 
     if (!go) {
-        unsigned long harts;
-
-        set_up_aplic(MAX_HARTS);
         go = true;
-        harts = start_harts(hart);
+        report.harts = start_harts(hart);
         /* A hart's start resets its file, MSIs that came before included. */
-        for (unsigned long i = 0; i < harts; i++) {
+        for (unsigned long i = 0; i < report.harts; i++) {
             while (!ready[i]) {
                 asm volatile("fence");
             }
         }
-        report.harts = harts;
+        set_up_aplic();
         report.magic = TICK_MAGIC;
     }
     while (!report.magic) {

@@ -263,7 +263,7 @@ static void check_told(const char *stream)
     g_assert_cmpuint(files->num, <=, ARRAY_SIZE(files->file));
     for (unsigned i = 0; i < files->num; i++) {
         const CheckFile *file = &files->file[i];
-        const char *p = text;
+        char *p = text;
         uint32_t num_words;
         size_t bytes;
 
@@ -393,7 +393,7 @@ static void wait_for_text(const char *file, const char *text)
 static QTestState *move_paused(QTestState *from, const AIACase *c)
 {
     g_autofree char *more = NULL, *stream = NULL;
-    const char *aplic;
+    char *aplic;
     size_t bytes;
     QTestState *to;
     gsize len, cut;

@@ -18,12 +18,19 @@ typedef struct AIACase AIACase;
 /**
  * AIAMove - a way for a guest to get from one QEMU into another
  * @name: as in the path of the test
- * @run: moves the running guest of @from; returns the QEMU in which it runs
- *     then, which may be @from.  The caller quits that one only.
+ * @run: moves the guest of @from, which is the QEMU it was started in or that
+ *     of an earlier move; returns the one in which it is then, which may be
+ *     @from.  The caller quits that one only.
+ * @capabilities: of the migration, set on both sides
+ * @compression: of multifd, or NULL
+ * @how: which of the ways that @run knows, or NULL
  */
 typedef struct AIAMove {
     const char *name;
     QTestState *(*run)(QTestState *from, const AIACase *c);
+    const char *capabilities[3];
+    const char *compression;
+    const char *how;
 } AIAMove;
 
 /**
@@ -34,6 +41,9 @@ typedef struct AIAMove {
  * @pinned: keep all harts on one CPU of the host in any mode.  KVM of 6.12
  *     does not wake a hart in WFI whose thread changed CPUs on the way there
  *     (docs/kernel-facts.md).
+ * @unpinned: harts may run on any CPU, whether there are enough files or not
+ * @per_socket: how many harts a socket has, the last one perhaps fewer; 0 for
+ *     one socket without NUMA
  * @options: further options of both, or NULL
  * @arg: for guests of check.h
  * @prepare: called once the guest of aia_test_check() runs, or NULL
@@ -49,6 +59,8 @@ struct AIACase {
     const char *irqchip;
     unsigned harts;
     bool pinned;
+    bool unpinned;
+    unsigned per_socket;
     const char *options;
     uint64_t arg[8];
     void (*prepare)(QTestState *qts, const AIACase *c);
@@ -56,9 +68,38 @@ struct AIACase {
     bool tcg;
 };
 
+/*
+ * Into a file while the guest stands, and out of it: the state is saved again
+ * at once and must be the same.
+ */
 extern const AIAMove aia_move_file;
+extern const AIAMove aia_move_exec;
+extern const AIAMove aia_move_incoming;     /* by the command line */
+extern const AIAMove aia_move_mapped_ram;
+extern const AIAMove aia_move_mapped_ram_multifd;
+
+/* Into another process, as the guest is: running or not. */
 extern const AIAMove aia_move_live;
+extern const AIAMove aia_move_fd;
+extern const AIAMove aia_move_multifd;
+extern const AIAMove aia_move_multifd_zlib;
+extern const AIAMove aia_move_multifd_zstd;
+extern const AIAMove aia_move_postcopy;
+
+/* Back to what the process was in before. */
 extern const AIAMove aia_move_snapshot;
+
+/* All that lead into another process */
+extern const AIAMove *const aia_moves[];
+extern const int aia_num_moves;
+
+/*
+ * How many guest interrupt files each CPU of this host has, of which a guest
+ * in hwaccel mode needs one for each hart that runs there: what
+ * QTEST_RISCV_AIA_FILES says, else as many as any case of ours takes.
+ */
+#define AIA_MANY_FILES 7
+unsigned aia_guest_files(void);
 
 /* Adds a case with a copy of @c. */
 void aia_add(const char *path, const AIACase *c, void (*run)(const void *));
@@ -72,6 +113,13 @@ void aia_cont(QTestState *qts);
 /* Saves the state of @qts, which stands, in a file. */
 void aia_save(QTestState *qts, const char *uri);
 
+/*
+ * Asserts that @c->to, reached by @c->move, refuses the running guest of @from
+ * with an error that matches the regular expression, and that the guest goes
+ * on where it was.  The move is one of those into another process.
+ */
+void aia_move_refused(QTestState *from, const AIACase *c, const char *error);
+
 /* The temporary files of one move, gone with aia_files_free(). */
 typedef struct AIAFiles {
     char *dir;
@@ -81,6 +129,7 @@ typedef struct AIAFiles {
     char *uri_b;
     char *socket;
     char *disk;
+    char *errors;
 } AIAFiles;
 
 void aia_files_init(AIAFiles *f);
@@ -91,16 +140,18 @@ void aia_files_free(AIAFiles *f);
  * stream; returns its data, which is followed by a footer of
  * AIA_FOOTER_BYTES, or NULL.
  */
-const char *aia_find_section(const char *p, const char *end, const char *name,
-                             size_t *len);
+char *aia_find_section(char *p, char *end, const char *name, size_t *len);
 
 #define AIA_FOOTER_BYTES 5
 
 /*
  * Asserts that the interrupt controllers and vCPUs in two streams hold the
- * same, byte for byte; @from and @to are the modes in which they were saved.
+ * same, byte for byte.
  */
 void aia_compare_streams(const AIACase *c, const char *a, const char *b);
+
+/* The same for a guest that was never started and one after a reset. */
+void aia_compare_reset(const AIACase *c, const char *fresh, const char *reset);
 
 /* Runs a guest of check.h, moves it at each of its checkpoints. */
 void aia_test_check(const void *opaque);

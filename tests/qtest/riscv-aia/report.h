@@ -33,8 +33,10 @@ typedef struct TickReport {
     uint64_t magic;
     uint64_t harts;
     uint64_t has_upper;
-    /* Set by the test before the guest runs: see docs/qemu-facts.md */
-    uint64_t wired_to_hart_0;
+    /* The test's, before the guest runs */
+    uint64_t no_upper;          /* keep away from identities 32-63 and so on */
+    uint64_t wired_to_hart_0;   /* see docs/qemu-facts.md */
+    uint64_t per_socket;        /* harts of a socket, or 0 */
     TickHart hart[AIA_MAX_HARTS];
 } TickReport;
 

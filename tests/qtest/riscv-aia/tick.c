@@ -10,6 +10,33 @@
 #include "qemu/osdep.h"
 #include "framework.h"
 
+/*
+ * What a kernel with narrow access to software files (docs/kernel-facts.md)
+ * says of a guest that has enabled an identity it cannot set.
+ */
+#define REFUSED "identity \\d+ of hart \\d+ is enabled, but this kernel cannot"
+
+/*
+ * TickCase - a case as the tables below have it
+ * @sockets: how many harts a socket has, or 0
+ * @lower: the guest keeps away from identities 32-63, 96-127 and so on, which
+ *     not every destination can take
+ */
+typedef struct TickCase {
+    const AIAMove *move;
+    const char *from;
+    const char *to;
+    const char *irqchip;
+    unsigned harts;
+    unsigned per_socket;
+    bool lower;
+} TickCase;
+
+typedef struct TickTest {
+    AIACase c;
+    bool lower;
+} TickTest;
+
 static TickReport read_report(QTestState *qts)
 {
     TickReport report;
@@ -74,67 +101,368 @@ static void wait_for_progress(QTestState *qts, const AIACase *c)
 }
 
 /*
- * Starts the guest.  With a split irqchip QEMU 10.0 to 10.2 send all wired
- * interrupts to hart 0, whatever their target (docs/qemu-facts.md); the guest
- * is told not to wait for them elsewhere.
+ * Tells the guest, which is at its reset, what it cannot find out.  With a
+ * split irqchip QEMU 10.0 to 10.2 send all wired interrupts to hart 0,
+ * whatever their target (docs/qemu-facts.md); the guest is not to wait for
+ * them elsewhere.
  */
-static QTestState *start_guest(const AIACase *c)
+static void tell(QTestState *qts, const TickTest *t)
 {
-    QTestState *qts = aia_start(c, c->from, "-S");
+    qtest_writeq(qts, AIA_REPORT + offsetof(TickReport, no_upper), t->lower);
+    qtest_writeq(qts, AIA_REPORT + offsetof(TickReport, wired_to_hart_0),
+                 g_str_equal(t->c.irqchip, "split"));
+    qtest_writeq(qts, AIA_REPORT + offsetof(TickReport, per_socket),
+                 t->c.per_socket);
+}
 
-    if (g_str_equal(c->irqchip, "split")) {
-        qtest_writeq(qts, AIA_REPORT + offsetof(TickReport, wired_to_hart_0),
-                     1);
-    }
+static void boot(QTestState *qts, const TickTest *t)
+{
+    tell(qts, t);
     aia_cont(qts);
+    wait_for_progress(qts, &t->c);
+}
+
+static QTestState *start(const TickTest *t)
+{
+    QTestState *qts = aia_start(&t->c, t->c.from, "-S");
+
+    boot(qts, t);
     return qts;
 }
 
-static void test_tick(const void *opaque)
+static void test_move(const void *opaque)
 {
-    const AIACase *c = opaque;
-    QTestState *qts = start_guest(c);
+    const TickTest *t = opaque;
+    QTestState *qts = start(t);
 
-    wait_for_progress(qts, c);
-    qts = c->move->run(qts, c);
-    wait_for_progress(qts, c);
+    qts = t->c.move->run(qts, &t->c);
+    wait_for_progress(qts, &t->c);
     qtest_quit(qts);
 }
 
-static void add(const AIAMove *move, const char *mode, const char *irqchip,
-                unsigned harts)
+/* Without a start in between, each time by another way to another mode. */
+static void test_in_a_row(const void *opaque)
 {
-    AIACase c = {
-        .move = move, .guest = "tick", .from = mode, .to = mode,
-        .irqchip = irqchip, .harts = harts, .go_on = wait_for_progress,
-        .tcg = g_str_equal(mode, "tcg"),
-    };
-    g_autofree char *path = g_strdup_printf("riscv-aia/tick/%s/%s/%s/%u",
-                                            move->name, mode, irqchip, harts);
+    static const char *const modes[] = { "hwaccel", "auto", "emul" };
+    const TickTest *t = opaque;
+    unsigned step = g_test_slow() ? 1 : 4;
+    QTestState *qts = start(t);
+    AIACase c = t->c;
 
-    aia_add(path, &c, test_tick);
+    for (int i = 0; i < aia_num_moves; i += step) {
+        c.move = aia_moves[i];
+        c.to = modes[i / step % ARRAY_SIZE(modes)];
+        g_test_message("%s: %s to %s", c.move->name, c.from, c.to);
+        qts = c.move->run(qts, &c);
+        wait_for_progress(qts, &c);
+        c.from = c.to;
+    }
+    qtest_quit(qts);
+}
+
+/* Refused where its identities cannot be had, and none the worse for it. */
+static void test_refused(const void *opaque)
+{
+    const TickTest *t = opaque;
+    QTestState *qts = start(t);
+    AIACase c = t->c;
+
+    g_assert_true(read_report(qts).has_upper);
+    aia_move_refused(qts, &c, REFUSED);
+    wait_for_progress(qts, &c);
+    c.to = c.from;
+    qts = c.move->run(qts, &c);
+    wait_for_progress(qts, &c);
+    qtest_quit(qts);
+}
+
+static void stop_and_cont(QTestState *qts, const AIACase *c)
+{
+    for (int i = 0; i < 10; i++) {
+        aia_stop(qts);
+        aia_cont(qts);
+    }
+    wait_for_progress(qts, c);
+}
+
+/* What stands arrives standing. */
+static void test_stopped(const void *opaque)
+{
+    const TickTest *t = opaque;
+    QTestState *qts = start(t);
+    TickReport before, after;
+
+    stop_and_cont(qts, &t->c);
+    aia_stop(qts);
+    before = read_report(qts);
+    qts = t->c.move->run(qts, &t->c);
+    after = read_report(qts);
+    g_assert_cmpmem(&before, sizeof(before), &after, sizeof(after));
+    aia_cont(qts);
+    stop_and_cont(qts, &t->c);
+    qtest_quit(qts);
+}
+
+/* A reset leaves what was there at the first start, and the guest starts. */
+static void reset(QTestState *qts, const TickTest *t, const AIAFiles *f)
+{
+    qtest_system_reset(qts);
+    g_assert_cmpuint(read_report(qts).magic, ==, 0);
+    aia_save(qts, f->uri_b);
+    aia_compare_reset(&t->c, f->a, f->b);
+    boot(qts, t);
+}
+
+/* On the source, on a destination that never ran, and on one that did. */
+static void test_reset(const void *opaque)
+{
+    const TickTest *t = opaque;
+    QTestState *qts = aia_start(&t->c, t->c.from, "-S");
+    AIAFiles f;
+
+    aia_files_init(&f);
+    aia_save(qts, f.uri_a);
+    boot(qts, t);
+    aia_stop(qts);
+    reset(qts, t, &f);
+    aia_stop(qts);
+    qts = t->c.move->run(qts, &t->c);
+    reset(qts, t, &f);
+    aia_stop(qts);
+    reset(qts, t, &f);
+    aia_files_free(&f);
+    qtest_quit(qts);
+}
+
+/* A reset while the guest runs and the harts are in it. */
+static void test_reset_running(const void *opaque)
+{
+    const TickTest *t = opaque;
+    QTestState *qts = start(t);
+    size_t told = AIA_REPORT + offsetof(TickReport, no_upper);
+
+    qts = t->c.move->run(qts, &t->c);
+    /* Read at the start only, and gone with a start from the beginning. */
+    qtest_writeq(qts, told, 1);
+    qtest_system_reset(qts);
+    g_assert_cmpuint(qtest_readq(qts, told), ==, 0);
+    wait_for_progress(qts, &t->c);
+    qtest_quit(qts);
+}
+
+/* The snapshot of a guest that never ran: what it did later leaves nothing. */
+static void test_before_start(const void *opaque)
+{
+    const TickTest *t = opaque;
+    QTestState *qts = aia_start(&t->c, t->c.from, "-S");
+
+    tell(qts, t);
+    qts = t->c.move->run(qts, &t->c);
+    wait_for_progress(qts, &t->c);
+    qtest_quit(qts);
+}
+
+static void add(const char *name, const TickCase *tick,
+                void (*run)(const void *))
+{
+    TickTest t = {
+        .c = {
+            .move = tick->move, .guest = "tick", .from = tick->from,
+            .to = tick->to, .irqchip = tick->irqchip, .harts = tick->harts,
+            .per_socket = tick->per_socket, .go_on = wait_for_progress,
+            .tcg = g_str_equal(tick->irqchip, "off"),
+        },
+        .lower = tick->lower,
+    };
+    g_autoptr(GString) path = g_string_new("riscv-aia/tick/");
+
+    g_string_append_printf(path, "%s/%s-%s/%s/%u", name, tick->from, tick->to,
+                           tick->irqchip, tick->harts);
+    if (tick->per_socket) {
+        g_string_append_printf(path, "-by-%u", tick->per_socket);
+    }
+    if (tick->lower) {
+        g_string_append(path, "-lower");
+    }
+    qtest_add_data_func_full(path->str, g_memdup2(&t, sizeof(t)), run, g_free);
+}
+
+static void add_moves(const TickCase *ticks, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        add(ticks[i].move->name, &ticks[i], test_move);
+    }
+}
+
+/*
+ * Every way with every pair of modes and both irqchips.  The numbers of harts
+ * and sockets take turns.
+ */
+static void add_all_moves(void)
+{
+    static const char *const modes[] = { "emul", "hwaccel", "auto" };
+    static const char *const irqchips[] = { "on", "split" };
+    unsigned turn = 0;
+
+    for (int m = 0; m < aia_num_moves; m++) {
+        for (int p = 0; p < 9; p++) {
+            for (int i = 0; i < ARRAY_SIZE(irqchips); i++) {
+                TickCase t = {
+                    .move = aia_moves[m], .from = modes[p / 3],
+                    .to = modes[p % 3], .irqchip = irqchips[i],
+                    .harts = 1 + turn % aia_guest_files(),
+                };
+
+                if (turn % 3 == 0 && t.harts > 2) {
+                    t.per_socket = DIV_ROUND_UP(t.harts, 2);
+                }
+                t.lower = p == 3 || p == 6;
+                add(t.move->name, &t, test_move);
+                turn++;
+            }
+        }
+    }
+}
+
+static void add_tcg(void)
+{
+    static const TickCase ticks[] = {
+        { &aia_move_file, "tcg", "tcg", "off", 1 },
+        { &aia_move_file, "tcg", "tcg", "off", 5, 3 },
+        { &aia_move_live, "tcg", "tcg", "off", 1 },
+        { &aia_move_live, "tcg", "tcg", "off", 4 },
+        { &aia_move_snapshot, "tcg", "tcg", "off", 1 },
+        { &aia_move_snapshot, "tcg", "tcg", "off", 4 },
+    };
+
+    add_moves(ticks, ARRAY_SIZE(ticks));
+}
+
+/*
+ * On a host without guest interrupt files the kernel offers emulation only,
+ * and QEMU falls back to it with a warning.
+ */
+static void add_without_files(void)
+{
+    static const TickCase ticks[] = {
+        { &aia_move_file, "auto", "emul", "on", 4 },
+        { &aia_move_file, "emul", "auto", "split", 2 },
+        { &aia_move_live, "hwaccel", "auto", "on", 8, 3 },
+        { &aia_move_postcopy, "auto", "hwaccel", "on", 1 },
+        { &aia_move_snapshot, "auto", "auto", "on", 4 },
+    };
+    static const TickCase resets = {
+        &aia_move_live, "auto", "auto", "on", 3,
+    };
+
+    add_moves(ticks, ARRAY_SIZE(ticks));
+    add("reset", &resets, test_reset);
+}
+
+/*
+ * On a host with fewer files than harts some of the harts have one, not always
+ * the same.
+ */
+static void add_few_files(void)
+{
+    static const TickCase ticks[] = {
+        { &aia_move_file, "hwaccel", "auto", "on", 1 },
+        { &aia_move_live, "auto", "hwaccel", "split", 1 },
+        { &aia_move_file, "auto", "auto", "on", 8, 3, .lower = true },
+        { &aia_move_live, "auto", "emul", "on", 4, .lower = true },
+        { &aia_move_postcopy, "emul", "auto", "on", 4 },
+        { &aia_move_snapshot, "auto", "auto", "split", 4, .lower = true },
+    };
+    static const TickCase resets = {
+        &aia_move_live, "auto", "auto", "on", 3, .lower = true,
+    };
+
+    add_moves(ticks, ARRAY_SIZE(ticks));
+    add("reset", &resets, test_reset);
 }
 
 void aia_add_tick_tests(bool tcg)
 {
-    static const AIAMove *const moves[] = {
-        &aia_move_file, &aia_move_live, &aia_move_snapshot,
+    /* Each pair of modes, each way, each number of harts */
+    static const TickCase moves[] = {
+        { &aia_move_file, "hwaccel", "hwaccel", "on", 7, 3 },
+        { &aia_move_file, "auto", "auto", "split", 4 },
+        { &aia_move_exec, "emul", "auto", "on", 1 },
+        { &aia_move_incoming, "auto", "auto", "on", 3 },
+        { &aia_move_mapped_ram, "auto", "hwaccel", "on", 2 },
+        { &aia_move_mapped_ram_multifd, "emul", "emul", "split", 2 },
+        { &aia_move_live, "hwaccel", "emul", "on", 4, .lower = true },
+        { &aia_move_live, "auto", "auto", "on", 4, 2 },
+        { &aia_move_fd, "hwaccel", "auto", "on", 6, 3 },
+        { &aia_move_multifd, "emul", "hwaccel", "on", 5 },
+        { &aia_move_multifd_zlib, "auto", "emul", "split", 4, .lower = true },
+        { &aia_move_multifd_zstd, "auto", "auto", "on", 8, 4, .lower = true },
+        { &aia_move_postcopy, "hwaccel", "hwaccel", "split", 4 },
     };
-    static const char *const modes[] = { "emul", "hwaccel", "auto" };
-    static const char *const irqchips[] = { "on", "split" };
-    static const unsigned harts[] = { 1, 4 };
+    static const TickCase snapshots[] = {
+        { &aia_move_snapshot, "emul", "emul", "on", 4 },
+        { &aia_move_snapshot, "hwaccel", "hwaccel", "split", 4 },
+        { &aia_move_snapshot, "auto", "auto", "on", 5, 3 },
+    };
+    static const TickCase before_start[] = {
+        { &aia_move_snapshot, "auto", "auto", "on", 3 },
+        { &aia_move_snapshot, "hwaccel", "hwaccel", "on", 3 },
+        { &aia_move_snapshot, "emul", "emul", "on", 3 },
+    };
+    static const TickCase in_a_row = {
+        NULL, "emul", "emul", "on", 2,
+    };
+    static const TickCase refused[] = {
+        { &aia_move_live, "hwaccel", "emul", "on", 2 },
+        { &aia_move_multifd, "auto", "emul", "on", 3 },
+    };
+    static const TickCase stopped[] = {
+        { &aia_move_live, "auto", "hwaccel", "on", 3 },
+        { &aia_move_live, "hwaccel", "auto", "split", 4 },
+        { &aia_move_live, "emul", "emul", "on", 3 },
+    };
+    static const TickCase resets[] = {
+        { &aia_move_live, "hwaccel", "auto", "on", 3 },
+        { &aia_move_live, "emul", "emul", "on", 4, 2 },
+        { &aia_move_live, "auto", "hwaccel", "on", 3 },
+        { &aia_move_live, "emul", "emul", "split", 4 },
+        { &aia_move_live, "auto", "auto", "split", 4 },
+    };
+    static const TickCase reset_running = {
+        &aia_move_live, "auto", "auto", "on", 4,
+    };
+    bool slow = g_test_slow();
 
-    for (int m = 0; m < ARRAY_SIZE(moves); m++) {
-        for (int h = 0; h < ARRAY_SIZE(harts); h++) {
-            if (tcg) {
-                add(moves[m], "tcg", "off", harts[h]);
-                continue;
-            }
-            for (int k = 0; k < ARRAY_SIZE(modes); k++) {
-                for (int i = 0; i < ARRAY_SIZE(irqchips); i++) {
-                    add(moves[m], modes[k], irqchips[i], harts[h]);
-                }
-            }
-        }
+    if (tcg) {
+        add_tcg();
+        return;
     }
+    if (aia_guest_files() == 0) {
+        add_without_files();
+        return;
+    }
+    if (aia_guest_files() < AIA_MANY_FILES) {
+        add_few_files();
+        return;
+    }
+    if (slow) {
+        add_all_moves();
+    } else {
+        add_moves(moves, ARRAY_SIZE(moves));
+    }
+    add_moves(snapshots, ARRAY_SIZE(snapshots));
+    for (int i = 0; i < (slow ? ARRAY_SIZE(before_start) : 1); i++) {
+        add("before-start", &before_start[i], test_before_start);
+    }
+    add("in-a-row", &in_a_row, test_in_a_row);
+    for (int i = 0; i < ARRAY_SIZE(refused); i++) {
+        add("refused", &refused[i], test_refused);
+    }
+    for (int i = 0; i < (slow ? ARRAY_SIZE(stopped) : 1); i++) {
+        add("stopped", &stopped[i], test_stopped);
+    }
+    for (int i = 0; i < (slow ? ARRAY_SIZE(resets) : 2); i++) {
+        add("reset", &resets[i], test_reset);
+    }
+    add("reset-running", &reset_running, test_reset_running);
 }
