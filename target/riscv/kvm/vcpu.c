@@ -51,8 +51,12 @@ struct KVMRISCVVCPU {
 #define REG_BYTES(id)   (1ULL << (((id) & KVM_REG_SIZE_MASK) >> \
                                   KVM_REG_SIZE_SHIFT))
 
-/* The last index of struct kvm_riscv_csr of which kvm-cpu.c knows. */
-#define LAST_KNOWN_CSR  KVM_REG_RISCV_CSR_REG(senvcfg)
+/*
+ * The last index of struct kvm_riscv_csr that QEMU's sections hold.  kvm-cpu.c
+ * knows senvcfg too, but its subsection is for CPUs of privileged architecture
+ * 1.12, which "-cpu host" does not claim to be.
+ */
+#define LAST_CARRIED_CSR KVM_REG_RISCV_CSR_REG(scounteren)
 
 static bool is_config(uint64_t id)
 {
@@ -76,7 +80,7 @@ static bool is_carried(RISCVCPU *cpu, uint64_t id)
         return index <= KVM_REG_RISCV_CORE_REG(regs.t6);
     case KVM_REG_RISCV_CSR:
         return REG_SUBTYPE(id) == KVM_REG_RISCV_CSR_GENERAL &&
-               index <= LAST_KNOWN_CSR;
+               index <= LAST_CARRIED_CSR;
     case KVM_REG_RISCV_TIMER:
         return true;
     case KVM_REG_RISCV_FP_F:
