@@ -174,6 +174,35 @@ static int get_reg(CPUState *cs, uint64_t id, uint64_t *value, Error **errp)
     return ret;
 }
 
+static int set_reg(CPUState *cs, uint64_t id, uint64_t value, Error **errp)
+{
+    int ret = kvm_set_one_reg(cs, id, &value);
+
+    if (ret < 0) {
+        reg_error(errp, id, cs, "cannot be set to 0x%" PRIx64 ": %s", value,
+                  strerror(-ret));
+    }
+    return ret;
+}
+
+/*
+ * Linux 7.2 switches SBI STA off where shmem_hi is set, so that
+ * has to come before shmem_lo: the last register is put first.
+ */
+static int put_regs(CPUState *cs, const uint64_t *value, Error **errp)
+{
+    const RegList *regs = &RISCV_CPU(cs)->kvm_vcpu->regs;
+
+    for (uint32_t i = regs->num; i > 0; i--) {
+        int ret = set_reg(cs, regs->id[i - 1], value[i - 1], errp);
+
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    return 0;
+}
+
 static struct kvm_reg_list *get_reg_list(CPUState *cs)
 {
     struct kvm_reg_list probe = { .n = 0 };
@@ -301,15 +330,9 @@ int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
         return kvm_riscv_aia_put_vcpu(cs, level, errp);
     }
 
-    for (uint32_t i = 0; i < vcpu->regs.num; i++) {
-        uint64_t id = vcpu->regs.id[i];
-
-        ret = kvm_set_one_reg(cs, id, &vcpu->regs.value[i]);
-        if (ret < 0) {
-            reg_error(errp, id, cs, "cannot be set to 0x%" PRIx64 ": %s",
-                      vcpu->regs.value[i], strerror(-ret));
-            return ret;
-        }
+    ret = put_regs(cs, vcpu->regs.value, errp);
+    if (ret < 0) {
+        return ret;
     }
 
     /* A reset gives harts the MP state of their own, see kvm-cpu.c. */
