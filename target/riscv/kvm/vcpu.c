@@ -11,6 +11,7 @@
 
 #include "qemu/osdep.h"
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <linux/kvm.h>
 
 #include "qapi/error.h"
@@ -20,7 +21,9 @@
 #include "migration/blocker.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
+#include "system/runstate.h"
 #include "cpu.h"
+#include "sbi_ecall_interface.h"
 #include "trace.h"
 #include "aia.h"
 #include "compat.h"
@@ -50,6 +53,11 @@ struct KVMRISCVVCPU {
                                             KVM_REG_RISCV_SUBTYPE_MASK))
 #define REG_BYTES(id)   (1ULL << (((id) & KVM_REG_SIZE_MASK) >> \
                                   KVM_REG_SIZE_SHIFT))
+
+#define CORE_REG(name) (KVM_REG_RISCV | KVM_REG_SIZE_U64 | \
+                        KVM_REG_RISCV_CORE | KVM_REG_RISCV_CORE_REG(name))
+#define CSR_REG(name)  (KVM_REG_RISCV | KVM_REG_SIZE_U64 | \
+                        KVM_REG_RISCV_CSR | KVM_REG_RISCV_CSR_REG(name))
 
 /*
  * The last index of struct kvm_riscv_csr that QEMU's sections hold.  kvm-cpu.c
@@ -225,6 +233,126 @@ static struct kvm_reg_list *get_reg_list(CPUState *cs)
     return list;
 }
 
+static int set_mp_state(CPUState *cs, uint32_t val, Error **errp)
+{
+    struct kvm_mp_state mp_state = { .mp_state = val };
+    int ret = kvm_vcpu_ioctl(cs, KVM_SET_MP_STATE, &mp_state);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "MP state of hart %d cannot be set "
+                         "to %u", cs->cpu_index, val);
+    }
+    return ret;
+}
+
+static int get_mp_state(CPUState *cs, uint32_t *val, Error **errp)
+{
+    struct kvm_mp_state mp_state;
+    int ret = kvm_vcpu_ioctl(cs, KVM_GET_MP_STATE, &mp_state);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "MP state of hart %d cannot be read",
+                         cs->cpu_index);
+        return ret;
+    }
+    *val = mp_state.mp_state;
+    return 0;
+}
+
+bool kvm_riscv_vcpu_is_stopped(CPUState *cs)
+{
+    uint32_t mp_state = KVM_MP_STATE_RUNNABLE;
+
+    return get_mp_state(cs, &mp_state, NULL) == 0 &&
+           mp_state == KVM_MP_STATE_STOPPED;
+}
+
+/*
+ * hart_start leaves to the vCPU of the hart that it starts to take over the
+ * start address, which no register shows before.  The vCPU does so in
+ * KVM_RUN, unless it has left it already to stop with the machine.
+ *
+ * Whether that may be so: the hart has stopped itself last, or never run.
+ */
+static bool may_be_starting(CPUState *cs)
+{
+    uint64_t ra, sp, a6, a7;
+
+    if (kvm_riscv_vcpu_is_stopped(cs) ||
+        get_reg(cs, CORE_REG(regs.ra), &ra, NULL) < 0 ||
+        get_reg(cs, CORE_REG(regs.sp), &sp, NULL) < 0 ||
+        get_reg(cs, CORE_REG(regs.a6), &a6, NULL) < 0 ||
+        get_reg(cs, CORE_REG(regs.a7), &a7, NULL) < 0) {
+        return false;
+    }
+    return (ra == 0 && sp == 0) ||
+           (a6 == SBI_EXT_HSM_HART_STOP && a7 == SBI_EXT_HSM);
+}
+
+/*
+ * In KVM_RUN the kernel first has a stopped hart wait, then serves requests
+ * such as this one, and then sees whether there is a signal, before it enters
+ * the guest.  So the vCPU is made to wait, until a signal comes.  It comes too
+ * early where the vCPU has not slept.
+ */
+static void do_finish_start(CPUState *cs, run_on_cpu_data arg)
+{
+    Error **errp = arg.host_ptr;
+    struct itimerspec delay = { .it_value.tv_nsec = SCALE_MS };
+    struct sigevent kick = {
+        .sigev_notify = SIGEV_THREAD_ID,
+        .sigev_signo = SIG_IPI,
+        ._sigev_un._tid = qemu_get_thread_id(),
+    };
+    struct rusage before, after;
+    timer_t timer;
+    int ret;
+
+    if (timer_create(CLOCK_MONOTONIC, &kick, &timer)) {
+        error_setg_errno(errp, errno, "no timer");
+        return;
+    }
+    if (set_mp_state(cs, KVM_MP_STATE_STOPPED, errp) == 0) {
+        do {
+            qatomic_set(&cs->kvm_run->immediate_exit, 0);
+            timer_settime(timer, 0, &delay, NULL);
+            getrusage(RUSAGE_THREAD, &before);
+            ret = kvm_vcpu_ioctl(cs, KVM_RUN, 0);
+            getrusage(RUSAGE_THREAD, &after);
+            delay.it_value.tv_nsec = MIN(delay.it_value.tv_nsec * 2,
+                                         SCALE_MS * 512);
+        } while (ret == -EINTR && after.ru_nvcsw == before.ru_nvcsw);
+        if (ret != -EINTR && cs->kvm_run->exit_reason != KVM_EXIT_FAIL_ENTRY) {
+            error_setg(errp, "KVM_RUN: %d, exit reason %u", ret,
+                       cs->kvm_run->exit_reason);
+        }
+        set_mp_state(cs, KVM_MP_STATE_RUNNABLE, *errp ? NULL : errp);
+    }
+    timer_delete(timer);
+    qatomic_set(&cs->kvm_run->immediate_exit, 0);
+    /* What was read before is no more. */
+    cs->vcpu_dirty = false;
+}
+
+/*
+ * Runs before the handler of kvm-cpu.c that reads the timer, which a start
+ * resets: on a stop the last comes first.
+ */
+static void vm_state_change(void *opaque, bool running, RunState state)
+{
+    CPUState *cs = opaque;
+    Error *err = NULL;
+
+    if (!running && may_be_starting(cs)) {
+        run_on_cpu(cs, do_finish_start, RUN_ON_CPU_HOST_PTR(&err));
+        trace_kvm_riscv_vcpu_finish_start(cs->cpu_index, !err);
+        if (err) {
+            error_reportf_err(err, "hart %d may start at a wrong address: ",
+                              cs->cpu_index);
+        }
+    }
+}
+
 int kvm_riscv_vcpu_init(CPUState *cs)
 {
     static Error *blocker;
@@ -272,6 +400,7 @@ int kvm_riscv_vcpu_init(CPUState *cs)
     }
     trace_kvm_riscv_vcpu_init(cs->cpu_index, all->n, n);
     cpu->kvm_vcpu = vcpu;
+    qemu_add_vm_change_state_handler(vm_state_change, cs);
     return 0;
 }
 
@@ -284,40 +413,6 @@ void kvm_riscv_vcpu_reset(CPUState *cs)
         memcpy(vcpu->regs.value, vcpu->regs.reset,
                vcpu->regs.num * sizeof(uint64_t));
     }
-}
-
-static int set_mp_state(CPUState *cs, uint32_t val, Error **errp)
-{
-    struct kvm_mp_state mp_state = { .mp_state = val };
-    int ret = kvm_vcpu_ioctl(cs, KVM_SET_MP_STATE, &mp_state);
-
-    if (ret < 0) {
-        error_setg_errno(errp, -ret, "MP state of hart %d cannot be set "
-                         "to %u", cs->cpu_index, val);
-    }
-    return ret;
-}
-
-static int get_mp_state(CPUState *cs, uint32_t *val, Error **errp)
-{
-    struct kvm_mp_state mp_state;
-    int ret = kvm_vcpu_ioctl(cs, KVM_GET_MP_STATE, &mp_state);
-
-    if (ret < 0) {
-        error_setg_errno(errp, -ret, "MP state of hart %d cannot be read",
-                         cs->cpu_index);
-        return ret;
-    }
-    *val = mp_state.mp_state;
-    return 0;
-}
-
-bool kvm_riscv_vcpu_is_stopped(CPUState *cs)
-{
-    uint32_t mp_state = KVM_MP_STATE_RUNNABLE;
-
-    return get_mp_state(cs, &mp_state, NULL) == 0 &&
-           mp_state == KVM_MP_STATE_STOPPED;
 }
 
 int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
@@ -540,11 +635,6 @@ typedef struct EnterOnce {
     Error **errp;
     int ret;
 } EnterOnce;
-
-#define CORE_REG(name) (KVM_REG_RISCV | KVM_REG_SIZE_U64 | \
-                        KVM_REG_RISCV_CORE | KVM_REG_RISCV_CORE_REG(name))
-#define CSR_REG(name)  (KVM_REG_RISCV | KVM_REG_SIZE_U64 | \
-                        KVM_REG_RISCV_CSR | KVM_REG_RISCV_CSR_REG(name))
 
 /* What the one entry into the guest needs, and therefore changes. */
 static const uint64_t enter_reg[] = {
