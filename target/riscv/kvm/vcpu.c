@@ -41,6 +41,8 @@ typedef struct RegList {
 
 struct KVMRISCVVCPU {
     uint32_t mp_state;
+    /* In this process, perhaps in a state that a load replaced */
+    bool ran;
     /* What this kernel offers, sorted by id. */
     RegList regs;
     /* What the stream holds. */
@@ -343,7 +345,9 @@ static void vm_state_change(void *opaque, bool running, RunState state)
     CPUState *cs = opaque;
     Error *err = NULL;
 
-    if (!running && may_be_starting(cs)) {
+    if (running) {
+        RISCV_CPU(cs)->kvm_vcpu->ran = true;
+    } else if (may_be_starting(cs)) {
         run_on_cpu(cs, do_finish_start, RUN_ON_CPU_HOST_PTR(&err));
         trace_kvm_riscv_vcpu_finish_start(cs->cpu_index, !err);
         if (err) {
@@ -415,6 +419,219 @@ void kvm_riscv_vcpu_reset(CPUState *cs)
     }
 }
 
+/* Instructions */
+#define NOP             0x00000013
+#define SET_SIP_SSIP    0x14416073
+#define CLEAR_SIP_SSIP  0x14417073
+#define SW_ZERO_A0      0x00052023
+#define LOOP            0x0000006f
+
+typedef struct EnterOnce {
+    uint64_t code_gpa;
+    uint64_t store_gpa;
+    Error **errp;
+    int ret;
+} EnterOnce;
+
+/*
+ * What the one entry into the guest needs, and therefore changes.  Our list of
+ * registers is reset for it: then the mode is right, and the kernel does not
+ * write steal time to where the guest may have something else by now.
+ */
+static const uint64_t enter_reg[] = {
+    CORE_REG(regs.pc), CORE_REG(regs.a0), CSR_REG(sstatus), CSR_REG(satp),
+};
+
+static int set_enter_regs(CPUState *cs, const uint64_t *value, Error **errp)
+{
+    for (int i = 0; i < ARRAY_SIZE(enter_reg); i++) {
+        int ret = set_reg(cs, enter_reg[i], value[i], errp);
+
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    return 0;
+}
+
+static int run_enter_code(CPUState *cs, const EnterOnce *enter, Error **errp)
+{
+    struct kvm_run *run = cs->kvm_run;
+    int ret;
+
+    do {
+        /* The kick that brought us here may have asked for it. */
+        qatomic_set(&run->immediate_exit, 0);
+        ret = kvm_vcpu_ioctl(cs, KVM_RUN, 0);
+    } while (ret == -EINTR || ret == -EAGAIN);
+    if (ret == 0 && run->exit_reason == KVM_EXIT_FAIL_ENTRY) {
+        return -EBUSY;
+    }
+    if (ret < 0 || run->exit_reason != KVM_EXIT_MMIO ||
+        run->mmio.phys_addr != enter->store_gpa) {
+        error_setg(errp, "hart %d cannot enter the guest to get a guest "
+                   "interrupt file (KVM_RUN: %d, exit reason %u)",
+                   cs->cpu_index, ret, run->exit_reason);
+        return -EIO;
+    }
+
+    /* Complete the store, lest it moves the pc that is put back. */
+    run->immediate_exit = 1;
+    ret = kvm_vcpu_ioctl(cs, KVM_RUN, 0);
+    run->immediate_exit = 0;
+    if (ret != -EINTR) {
+        error_setg(errp, "hart %d cannot complete its store (KVM_RUN: %d)",
+                   cs->cpu_index, ret);
+        return -EIO;
+    }
+    return 0;
+}
+
+static int get_enter_state(CPUState *cs, uint64_t *enter, uint64_t *list,
+                           uint32_t *mp_state, Error **errp)
+{
+    const RegList *regs = &RISCV_CPU(cs)->kvm_vcpu->regs;
+    int ret = get_mp_state(cs, mp_state, errp);
+
+    for (int i = 0; i < ARRAY_SIZE(enter_reg) && !ret; i++) {
+        ret = get_reg(cs, enter_reg[i], &enter[i], errp);
+    }
+    for (uint32_t i = 0; i < regs->num && !ret; i++) {
+        ret = get_reg(cs, regs->id[i], &list[i], errp);
+    }
+    return ret;
+}
+
+static int set_enter_state(CPUState *cs, const uint64_t *enter,
+                           const uint64_t *list, uint32_t mp_state,
+                           Error **errp)
+{
+    return put_regs(cs, list, errp) ?: set_enter_regs(cs, enter, errp) ?:
+           set_mp_state(cs, mp_state, errp);
+}
+
+static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
+{
+    EnterOnce *enter = arg.host_ptr;
+    const RegList *regs = &RISCV_CPU(cs)->kvm_vcpu->regs;
+    const uint64_t ours[] = { enter->code_gpa, enter->store_gpa, 0, 0 };
+    g_autofree uint64_t *list = g_new(uint64_t, regs->num);
+    uint64_t guests[ARRAY_SIZE(enter_reg)];
+    uint32_t mp_state = 0;
+    int ret;
+
+    QEMU_BUILD_BUG_ON(ARRAY_SIZE(ours) != ARRAY_SIZE(enter_reg));
+    enter->ret = get_enter_state(cs, guests, list, &mp_state, enter->errp);
+    if (enter->ret) {
+        return;
+    }
+    enter->ret = set_enter_state(cs, ours, regs->reset, KVM_MP_STATE_RUNNABLE,
+                                 enter->errp);
+    if (!enter->ret) {
+        enter->ret = run_enter_code(cs, enter, enter->errp);
+    }
+    ret = set_enter_state(cs, guests, list, mp_state,
+                          enter->ret ? NULL : enter->errp);
+    if (!enter->ret) {
+        enter->ret = ret;
+    }
+}
+
+/* Finds a page of guest physical addresses at which there is nothing. */
+static uint64_t find_hole(uint64_t start)
+{
+    uint64_t page = qemu_real_host_page_size();
+
+    for (uint64_t gpa = start; ; gpa += page) {
+        MemoryRegionSection section =
+            memory_region_find(get_system_memory(), gpa, page);
+
+        if (!section.mr) {
+            return gpa;
+        }
+        memory_region_unref(section.mr);
+    }
+}
+
+/* Has the vCPU enter the guest for @insn and one store. */
+static int enter_once(CPUState *cs, uint32_t insn, Error **errp)
+{
+    const uint32_t insns[] = { insn, SW_ZERO_A0, LOOP };
+    uint64_t page = qemu_real_host_page_size();
+    void *code = qemu_memalign(page, page);
+    EnterOnce enter = { .errp = errp };
+    struct kvm_userspace_memory_region slot = {
+        /* The last one; kvm-all.c gives out the first. */
+        .slot = kvm_check_extension(kvm_state, KVM_CAP_NR_MEMSLOTS) - 1,
+        .memory_size = page,
+        .userspace_addr = (uintptr_t)code,
+    };
+    int ret;
+
+    enter.code_gpa = find_hole(0);
+    enter.store_gpa = find_hole(enter.code_gpa + page);
+    slot.guest_phys_addr = enter.code_gpa;
+    memset(code, 0, page);
+    memcpy(code, insns, sizeof(insns));
+
+    ret = kvm_vm_ioctl(kvm_state, KVM_SET_USER_MEMORY_REGION, &slot);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "no KVM memory slot for a page at 0x%"
+                         PRIx64, enter.code_gpa);
+        qemu_vfree(code);
+        return ret;
+    }
+    run_on_cpu(cs, do_enter_once, RUN_ON_CPU_HOST_PTR(&enter));
+    slot.memory_size = 0;
+    ret = kvm_vm_ioctl(kvm_state, KVM_SET_USER_MEMORY_REGION, &slot);
+    if (ret < 0) {
+        if (!enter.ret) {
+            error_setg_errno(errp, -ret, "the KVM memory slot at 0x%" PRIx64
+                             " cannot be removed", enter.code_gpa);
+        }
+        return ret;
+    }
+    qemu_vfree(code);
+    trace_kvm_riscv_vcpu_enter_once(cs->cpu_index, enter.ret);
+    return enter.ret;
+}
+
+int kvm_riscv_vcpu_enter_once(CPUState *cs, Error **errp)
+{
+    return enter_once(cs, NOP, errp);
+}
+
+/*
+ * Kernels up to 7.2 at least know twice whether a software interrupt is
+ * pending: what the guest reads is set with sip, what a WFI looks at is not.
+ * A guest that changes the bit itself changes both.  So where they may differ
+ * sip is put wrong, and put right by the guest.
+ */
+static int put_software_interrupt(CPUState *cs, Error **errp)
+{
+    bool pending = cpu_env(cs)->mip & MIP_SSIP;
+    int ret;
+
+    if (!pending && !RISCV_CPU(cs)->kvm_vcpu->ran) {
+        return 0;
+    }
+    ret = set_reg(cs, CSR_REG(sip), pending ? 0 : MIP_SSIP, errp);
+    if (ret < 0) {
+        return ret;
+    }
+    ret = enter_once(cs, pending ? SET_SIP_SSIP : CLEAR_SIP_SSIP, errp);
+    if (ret == -EBUSY && !pending) {
+        /* A WFI will not wait, which it need not. */
+        return 0;
+    }
+    if (ret == -EBUSY) {
+        error_setg(errp, "hart %d gets no guest interrupt file on this host, "
+                   "and its software interrupt cannot be set without",
+                   cs->cpu_index);
+    }
+    return ret;
+}
+
 int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
 {
     KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
@@ -433,6 +650,9 @@ int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
     /* A reset gives harts the MP state of their own, see kvm-cpu.c. */
     if (level == KVM_PUT_FULL_STATE) {
         ret = set_mp_state(cs, vcpu->mp_state, errp);
+        if (!ret && vcpu->mp_state == KVM_MP_STATE_RUNNABLE) {
+            ret = put_software_interrupt(cs, errp);
+        }
         if (ret < 0) {
             return ret;
         }
@@ -625,160 +845,3 @@ const VMStateDescription vmstate_kvm_riscv_vcpu = {
         VMSTATE_END_OF_LIST()
     },
 };
-
-/* sw zero, 0(a0); j . */
-static const uint32_t enter_code[] = { 0x00052023, 0x0000006f };
-
-typedef struct EnterOnce {
-    uint64_t code_gpa;
-    uint64_t store_gpa;
-    Error **errp;
-    int ret;
-} EnterOnce;
-
-/* What the one entry into the guest needs, and therefore changes. */
-static const uint64_t enter_reg[] = {
-    CORE_REG(regs.pc), CORE_REG(regs.a0), CORE_REG(mode),
-    CSR_REG(sstatus), CSR_REG(satp),
-};
-
-static int set_regs(CPUState *cs, const uint64_t *value, Error **errp)
-{
-    for (int i = 0; i < ARRAY_SIZE(enter_reg); i++) {
-        uint64_t val = value[i];
-        int ret = kvm_set_one_reg(cs, enter_reg[i], &val);
-
-        if (ret < 0) {
-            reg_error(errp, enter_reg[i], cs, "cannot be set to 0x%" PRIx64
-                      ": %s", val, strerror(-ret));
-            return ret;
-        }
-    }
-    return 0;
-}
-
-static int run_enter_code(CPUState *cs, const EnterOnce *enter, Error **errp)
-{
-    struct kvm_run *run = cs->kvm_run;
-    int ret;
-
-    do {
-        /* The kick that brought us here may have asked for it. */
-        qatomic_set(&run->immediate_exit, 0);
-        ret = kvm_vcpu_ioctl(cs, KVM_RUN, 0);
-    } while (ret == -EINTR || ret == -EAGAIN);
-    if (ret == 0 && run->exit_reason == KVM_EXIT_FAIL_ENTRY) {
-        return -EBUSY;
-    }
-    if (ret < 0 || run->exit_reason != KVM_EXIT_MMIO ||
-        run->mmio.phys_addr != enter->store_gpa) {
-        error_setg(errp, "hart %d cannot enter the guest to get a guest "
-                   "interrupt file (KVM_RUN: %d, exit reason %u)",
-                   cs->cpu_index, ret, run->exit_reason);
-        return -EIO;
-    }
-
-    /* Complete the store, lest it moves the pc that is put back. */
-    run->immediate_exit = 1;
-    ret = kvm_vcpu_ioctl(cs, KVM_RUN, 0);
-    run->immediate_exit = 0;
-    if (ret != -EINTR) {
-        error_setg(errp, "hart %d cannot complete its store (KVM_RUN: %d)",
-                   cs->cpu_index, ret);
-        return -EIO;
-    }
-    return 0;
-}
-
-static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
-{
-    EnterOnce *enter = arg.host_ptr;
-    const uint64_t ours[] = {
-        enter->code_gpa, enter->store_gpa, KVM_RISCV_MODE_S, 0, 0,
-    };
-    uint64_t guests[ARRAY_SIZE(enter_reg)];
-    uint32_t mp_state = 0;
-    int ret;
-
-    QEMU_BUILD_BUG_ON(ARRAY_SIZE(ours) != ARRAY_SIZE(enter_reg));
-    enter->ret = get_mp_state(cs, &mp_state, enter->errp);
-    for (int i = 0; i < ARRAY_SIZE(enter_reg) && !enter->ret; i++) {
-        enter->ret = get_reg(cs, enter_reg[i], &guests[i], enter->errp);
-    }
-    if (enter->ret) {
-        return;
-    }
-
-    enter->ret = set_regs(cs, ours, enter->errp);
-    if (!enter->ret) {
-        enter->ret = set_mp_state(cs, KVM_MP_STATE_RUNNABLE, enter->errp);
-    }
-    if (!enter->ret) {
-        enter->ret = run_enter_code(cs, enter, enter->errp);
-    }
-
-    ret = set_regs(cs, guests, enter->ret ? NULL : enter->errp);
-    if (!ret) {
-        ret = set_mp_state(cs, mp_state, enter->ret ? NULL : enter->errp);
-    }
-    if (!enter->ret) {
-        enter->ret = ret;
-    }
-}
-
-/* Finds a page of guest physical addresses at which there is nothing. */
-static uint64_t find_hole(uint64_t start)
-{
-    uint64_t page = qemu_real_host_page_size();
-
-    for (uint64_t gpa = start; ; gpa += page) {
-        MemoryRegionSection section =
-            memory_region_find(get_system_memory(), gpa, page);
-
-        if (!section.mr) {
-            return gpa;
-        }
-        memory_region_unref(section.mr);
-    }
-}
-
-int kvm_riscv_vcpu_enter_once(CPUState *cs, Error **errp)
-{
-    uint64_t page = qemu_real_host_page_size();
-    void *code = qemu_memalign(page, page);
-    EnterOnce enter = { .errp = errp };
-    struct kvm_userspace_memory_region slot = {
-        /* The last one; kvm-all.c gives out the first. */
-        .slot = kvm_check_extension(kvm_state, KVM_CAP_NR_MEMSLOTS) - 1,
-        .memory_size = page,
-        .userspace_addr = (uintptr_t)code,
-    };
-    int ret;
-
-    enter.code_gpa = find_hole(0);
-    enter.store_gpa = find_hole(enter.code_gpa + page);
-    slot.guest_phys_addr = enter.code_gpa;
-    memset(code, 0, page);
-    memcpy(code, enter_code, sizeof(enter_code));
-
-    ret = kvm_vm_ioctl(kvm_state, KVM_SET_USER_MEMORY_REGION, &slot);
-    if (ret < 0) {
-        error_setg_errno(errp, -ret, "no KVM memory slot for a page at 0x%"
-                         PRIx64, enter.code_gpa);
-        qemu_vfree(code);
-        return ret;
-    }
-    run_on_cpu(cs, do_enter_once, RUN_ON_CPU_HOST_PTR(&enter));
-    slot.memory_size = 0;
-    ret = kvm_vm_ioctl(kvm_state, KVM_SET_USER_MEMORY_REGION, &slot);
-    if (ret < 0) {
-        if (!enter.ret) {
-            error_setg_errno(errp, -ret, "the KVM memory slot at 0x%" PRIx64
-                             " cannot be removed", enter.code_gpa);
-        }
-        return ret;
-    }
-    qemu_vfree(code);
-    trace_kvm_riscv_vcpu_enter_once(cs->cpu_index, enter.ret);
-    return enter.ret;
-}
