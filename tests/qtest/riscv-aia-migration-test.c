@@ -29,6 +29,7 @@ int main(int argc, char **argv)
     if (!tcg && aia_guest_files() == AIA_MANY_FILES) {
         aia_add_check_tests();
         aia_add_few_files_tests();
+        aia_add_vcpu_tests();
     }
     return g_test_run();
 }

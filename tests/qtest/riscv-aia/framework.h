@@ -160,5 +160,6 @@ void aia_test_check(const void *opaque);
 void aia_add_tick_tests(bool tcg);
 void aia_add_check_tests(void);
 void aia_add_few_files_tests(void);
+void aia_add_vcpu_tests(void);
 
 #endif

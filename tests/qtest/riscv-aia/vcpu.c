@@ -1,0 +1,371 @@
+/*
+ * Migration of what a vCPU holds
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The guests are tests/guests/vcpu_*.c, each of which tells what it is about.
+ */
+
+#include "qemu/osdep.h"
+#include <sys/ptrace.h>
+#include "qemu/bswap.h"
+#include "qemu/cutils.h"
+#include "qobject/qdict.h"
+#include "qobject/qlist.h"
+#include "framework.h"
+
+static int64_t deadline(void)
+{
+    return g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
+}
+
+static void wait_a_little(int64_t end)
+{
+    g_assert_cmpint(g_get_monotonic_time(), <, end);
+    g_usleep(5000);
+}
+
+static uint64_t read_told(QTestState *qts, unsigned i)
+{
+    return qtest_readq(qts, AIA_REPORT + offsetof(CheckReport, told) +
+                       i * sizeof(uint64_t));
+}
+
+static void write_arg(QTestState *qts, unsigned i, uint64_t value)
+{
+    qtest_writeq(qts, AIA_REPORT + offsetof(CheckReport, arg) +
+                 i * sizeof(uint64_t), value);
+}
+
+/**
+ * VCPUMove - a way to move with something to do before and after
+ * @inner: the way itself, which run_inner() takes
+ */
+typedef struct VCPUMove {
+    AIAMove move;
+    const AIAMove *inner;
+} VCPUMove;
+
+static QTestState *run_inner(QTestState *from, const AIACase *c)
+{
+    AIACase inner = *c;
+
+    inner.move = container_of(c->move, VCPUMove, move)->inner;
+    return inner.move->run(from, &inner);
+}
+
+/* Whether the harts of guests have an extension: "v" or "smstateen". */
+static bool has_extension(const AIACase *c, const char *name)
+{
+    QTestState *qts = aia_start(c, c->from, "-S");
+    QDict *rsp = qtest_qmp(qts, "{'execute': 'qom-get', 'arguments': "
+                           "{'path': '/machine/soc0/harts[0]', "
+                           "'property': %s}}", name);
+    bool has;
+
+    g_assert_true(qdict_haskey(rsp, "return"));
+    has = qdict_get_bool(rsp, "return");
+    qobject_unref(rsp);
+    qtest_quit(qts);
+    return has;
+}
+
+static void test_regs(const void *opaque)
+{
+    static int has_sstateen = -1;
+    AIACase c = *(const AIACase *)opaque;
+
+    if (has_sstateen < 0) {
+        has_sstateen = has_extension(&c, "smstateen");
+    }
+    c.arg[0] = has_sstateen;
+    c.arg[1] = g_test_slow() ? 3 : 1;
+    aia_test_check(&c);
+}
+
+static void test_vector(const void *opaque)
+{
+    static int has_vectors = -1;
+    AIACase c = *(const AIACase *)opaque;
+
+    if (has_vectors < 0) {
+        has_vectors = has_extension(&c, "v");
+    }
+    if (!has_vectors) {
+        g_test_skip("this host has no vectors");
+        return;
+    }
+    c.arg[0] = g_test_slow() ? 5 : 2;
+    aia_test_check(&c);
+}
+
+static QTestState *move_vector(QTestState *from, const AIACase *c)
+{
+    QTestState *to = run_inner(from, c);
+
+    g_assert_cmpuint(read_told(to, 0), >=, 16);
+    g_test_message("VLEN is %" PRIu64, 8 * read_told(to, 0));
+    return to;
+}
+
+static QTestState *move_sbi(QTestState *from, const AIACase *c)
+{
+    QTestState *to = run_inner(from, c);
+
+    g_test_message("%s steal time, firmware features %" PRIu64,
+                   read_told(to, 0) ? "with" : "without", read_told(to, 1));
+    return to;
+}
+
+/* vcpu_start: a vCPU that is kept from running */
+
+static pid_t vcpu_thread(QTestState *qts, int64_t index)
+{
+    QDict *rsp = qtest_qmp(qts, "{'execute': 'query-cpus-fast'}");
+    QListEntry *entry;
+    pid_t tid = 0;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(rsp, "return"), entry) {
+        QDict *cpu = qobject_to(QDict, qlist_entry_obj(entry));
+
+        if (qdict_get_int(cpu, "cpu-index") == index) {
+            tid = qdict_get_int(cpu, "thread-id");
+        }
+    }
+    qobject_unref(rsp);
+    g_assert_cmpint(tid, !=, 0);
+    return tid;
+}
+
+/* Out of KVM_RUN, while the other vCPUs run on. */
+static void hold_thread(pid_t tid)
+{
+    int status;
+
+    g_assert_cmpint(ptrace(PTRACE_SEIZE, tid, NULL, NULL), ==, 0);
+    g_assert_cmpint(ptrace(PTRACE_INTERRUPT, tid, NULL, NULL), ==, 0);
+    g_assert_cmpint(waitpid(tid, &status, __WALL), ==, tid);
+    g_assert_true(WIFSTOPPED(status));
+}
+
+/* Whether QEMU has told the thread to leave KVM_RUN, by SIG_IPI. */
+static bool is_kicked(QTestState *qts, pid_t tid)
+{
+    g_autofree char *file = g_strdup_printf("/proc/%d/task/%d/status",
+                                            qtest_pid(qts), tid);
+    g_autofree char *text = NULL;
+    const char *at;
+    uint64_t pending;
+
+    g_assert_true(g_file_get_contents(file, &text, NULL, NULL));
+    at = strstr(text, "SigPnd:");
+    g_assert_nonnull(at);
+    g_assert_cmpint(qemu_strtou64(at + strlen("SigPnd:"), &at, 16, &pending),
+                    ==, 0);
+    return pending >> (SIGUSR1 - 1) & 1;
+}
+
+/*
+ * Stops the machine with a vCPU that does not enter KVM_RUN any more: it is
+ * let go when it has been told to stop.  Leaves the STOP event to whoever
+ * stops the machine next.
+ */
+static void stop_with_held_thread(QTestState *qts, pid_t tid)
+{
+    int64_t end = deadline();
+    QDict *rsp;
+
+    qtest_qmp_send(qts, "{'execute': 'stop'}");
+    while (!is_kicked(qts, tid)) {
+        wait_a_little(end);
+    }
+    g_assert_cmpint(ptrace(PTRACE_DETACH, tid, NULL, NULL), ==, 0);
+    rsp = qtest_qmp_receive(qts);
+    g_assert_true(qdict_haskey(rsp, "return"));
+    qobject_unref(rsp);
+}
+
+/*
+ * At one checkpoint holds the vCPU of hart 1, which the guest then starts; at
+ * the next moves the guest before that hart has run.
+ */
+static QTestState *move_starting(QTestState *from, const AIACase *c)
+{
+    static pid_t held;
+    pid_t tid = held;
+
+    if (!tid) {
+        held = vcpu_thread(from, 1);
+        hold_thread(held);
+        return from;
+    }
+    held = 0;
+    stop_with_held_thread(from, tid);
+    return run_inner(from, c);
+}
+
+/* vcpu_timer: what time it is, there and here */
+
+static uint64_t ask_time(QTestState *qts)
+{
+    static uint64_t question;
+    int64_t end = deadline();
+
+    write_arg(qts, 0, ++question);
+    while (read_told(qts, 0) != question) {
+        wait_a_little(end);
+    }
+    return read_told(qts, 1);
+}
+
+static uint64_t ticks_per_second(void)
+{
+    g_autofree char *be = NULL;
+    gsize len;
+
+    if (!g_file_get_contents("/proc/device-tree/cpus/timebase-frequency",
+                             &be, &len, NULL) || len != sizeof(uint32_t)) {
+        g_test_message("timebase unknown: no check that time does not jump");
+        return UINT32_MAX;
+    }
+    return ldl_be_p(be);
+}
+
+/* What passes for the guest passes here too. */
+static QTestState *move_timed(QTestState *from, const AIACase *c)
+{
+    int64_t began = g_get_monotonic_time();
+    uint64_t before = ask_time(from), after, at_most;
+    QTestState *to = run_inner(from, c);
+
+    after = ask_time(to);
+    at_most = (g_get_monotonic_time() - began + 1) * ticks_per_second() /
+              G_USEC_PER_SEC;
+    g_assert_cmpuint(after, >=, before);
+    g_assert_cmpuint(after - before, <=, at_most);
+    return to;
+}
+
+/* vcpu_compute: moves that the guest does not know of */
+
+static void wait_for_rounds(QTestState *qts, const AIACase *c,
+                            unsigned rounds)
+{
+    int64_t end = deadline();
+    CheckReport first, now;
+    unsigned done;
+
+    qtest_memread(qts, AIA_REPORT, &first, sizeof(first));
+    do {
+        wait_a_little(end);
+        qtest_memread(qts, AIA_REPORT, &now, sizeof(now));
+        if (now.result == CHECK_FAILED) {
+            now.what[sizeof(now.what) - 1] = '\0';
+            g_test_message("%s", now.what);
+        }
+        g_assert_cmpuint(now.result, ==, CHECK_RUNNING);
+        for (done = 0; done < c->harts; done++) {
+            if (now.told[done] < first.told[done] + rounds) {
+                break;
+            }
+        }
+    } while (done < c->harts);
+}
+
+static void test_compute(const void *opaque)
+{
+    AIACase c = *(const AIACase *)opaque;
+    QTestState *qts = aia_start(&c, c.from, "");
+    int64_t end;
+
+    wait_for_rounds(qts, &c, 1);
+    for (int i = 0; i < (g_test_slow() ? 20 : 3); i++) {
+        const char *mode = c.from;
+
+        qts = c.move->run(qts, &c);
+        c.from = c.to;
+        c.to = mode;
+    }
+    wait_for_rounds(qts, &c, 2);
+    write_arg(qts, 0, 1);
+    end = deadline();
+    while (qtest_readq(qts, AIA_REPORT + offsetof(CheckReport, result)) !=
+           CHECK_PASSED) {
+        wait_a_little(end);
+    }
+    qtest_quit(qts);
+}
+
+static void add(const char *guest, const AIAMove *move, const char *from,
+                const char *to, unsigned harts, void (*run)(const void *))
+{
+    AIACase c = {
+        .move = move, .guest = guest, .from = from, .to = to,
+        .irqchip = "on", .harts = harts,
+    };
+    g_autofree char *modes = g_str_equal(from, to)
+        ? g_strdup(from) : g_strdup_printf("%s-%s", from, to);
+    g_autofree char *path = g_strdup_printf("riscv-aia/%s/%s/%s/%u", guest,
+                                            move->name, modes, harts);
+
+    aia_add(path, &c, run);
+}
+
+#define VCPU_MOVES(name, run)                   \
+static const VCPUMove name[] = {                \
+    { { "file", run }, &aia_move_file },        \
+    { { "live", run }, &aia_move_live },        \
+    { { "snapshot", run }, &aia_move_snapshot } \
+}
+
+VCPU_MOVES(plain, run_inner);
+VCPU_MOVES(vector, move_vector);
+VCPU_MOVES(starting, move_starting);
+VCPU_MOVES(timed, move_timed);
+VCPU_MOVES(of_sbi, move_sbi);
+
+/*
+ * What is run always: each guest in a mode or two, each mode and each move
+ * with some guest.  By move: file, live, snapshot.
+ */
+static const struct {
+    const char *guest;
+    const VCPUMove *moves;
+    unsigned harts;
+    void (*run)(const void *);
+    const char *quick[3];
+} guests[] = {
+    { "vcpu_regs", plain, 4, test_regs, { "emul", "hwaccel", "auto" } },
+    { "vcpu_vector", vector, 2, test_vector, { "hwaccel", NULL, "emul" } },
+    { "vcpu_hsm", plain, 4, aia_test_check, { "auto", NULL, "emul" } },
+    { "vcpu_start", starting, 2, aia_test_check, { "hwaccel", NULL, "auto" } },
+    { "vcpu_timer", timed, 3, aia_test_check, { "emul", "auto", NULL } },
+    { "vcpu_sbi", of_sbi, 2, aia_test_check, { NULL, "emul", "auto" } },
+};
+
+void aia_add_vcpu_tests(void)
+{
+    static const char *const modes[] = { "emul", "hwaccel", "auto" };
+
+    for (int g = 0; g < ARRAY_SIZE(guests); g++) {
+        for (int m = 0; m < ARRAY_SIZE(plain); m++) {
+            if (guests[g].moves == starting && m == 1) {
+                /* The machine is stopped, and not moved while it runs. */
+                continue;
+            }
+            for (int i = 0; i < ARRAY_SIZE(modes); i++) {
+                if (g_test_slow() ||
+                    g_strcmp0(guests[g].quick[m], modes[i]) == 0) {
+                    add(guests[g].guest, &guests[g].moves[m].move, modes[i],
+                        modes[i], guests[g].harts, guests[g].run);
+                }
+            }
+        }
+    }
+    add("vcpu_compute", &aia_move_live, "emul", "hwaccel", 4, test_compute);
+    if (g_test_slow()) {
+        add("vcpu_compute", &aia_move_live, "auto", "auto", 4, test_compute);
+        add("vcpu_compute", &aia_move_file, "hwaccel", "auto", 4,
+            test_compute);
+    }
+}
