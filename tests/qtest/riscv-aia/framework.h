@@ -156,7 +156,18 @@ void aia_compare_reset(const AIACase *c, const char *fresh, const char *reset);
 /* Runs a guest of check.h, moves it at each of its checkpoints. */
 void aia_test_check(const void *opaque);
 
+/* Has the guest tick, which stands at its reset, run until it takes ticks. */
+void aia_tick_boot(QTestState *qts, const AIACase *c);
+
+/*
+ * Waits until every hart of the guest tick has taken @by more interrupts of
+ * every kind; fails if one was lost.
+ */
+void aia_tick_wait(QTestState *qts, const AIACase *c, unsigned by);
+
 /* The cases, each in a file of that name */
+void aia_add_info_tests(void);
+void aia_add_shape_tests(void);
 void aia_add_tick_tests(bool tcg);
 void aia_add_check_tests(void);
 void aia_add_few_files_tests(void);

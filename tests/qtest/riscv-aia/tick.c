@@ -54,11 +54,10 @@ static bool went_on(const TickHart *then, const TickHart *now, bool upper,
 }
 
 /*
- * Waits until every hart has taken more interrupts of every kind.  One that
- * is lost leaves its counter behind for good: the guest sends the next only
- * after it came.
+ * An interrupt that is lost leaves its counter behind for good: the guest
+ * sends the next only after it came.
  */
-static void wait_for_progress(QTestState *qts, const AIACase *c)
+void aia_tick_wait(QTestState *qts, const AIACase *c, unsigned by)
 {
     int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
     TickReport then = { 0 }, now;
@@ -72,7 +71,7 @@ static void wait_for_progress(QTestState *qts, const AIACase *c)
         }
         for (done = 0; done < harts && now.magic == TICK_MAGIC; done++) {
             if (!went_on(&then.hart[done], &now.hart[done], now.has_upper,
-                         5)) {
+                         by)) {
                 break;
             }
         }
@@ -100,24 +99,36 @@ static void wait_for_progress(QTestState *qts, const AIACase *c)
     g_assert_cmpuint(done, ==, harts);
 }
 
+static void wait_for_progress(QTestState *qts, const AIACase *c)
+{
+    aia_tick_wait(qts, c, 5);
+}
+
 /*
  * Tells the guest, which is at its reset, what it cannot find out.  With a
  * split irqchip QEMU 10.0 to 10.2 send all wired interrupts to hart 0,
  * whatever their target (docs/qemu-facts.md); the guest is not to wait for
  * them elsewhere.
  */
-static void tell(QTestState *qts, const TickTest *t)
+static void tell(QTestState *qts, const AIACase *c, bool lower)
 {
-    qtest_writeq(qts, AIA_REPORT + offsetof(TickReport, no_upper), t->lower);
+    qtest_writeq(qts, AIA_REPORT + offsetof(TickReport, no_upper), lower);
     qtest_writeq(qts, AIA_REPORT + offsetof(TickReport, wired_to_hart_0),
-                 g_str_equal(t->c.irqchip, "split"));
+                 g_str_equal(c->irqchip, "split"));
     qtest_writeq(qts, AIA_REPORT + offsetof(TickReport, per_socket),
-                 t->c.per_socket);
+                 c->per_socket);
+}
+
+void aia_tick_boot(QTestState *qts, const AIACase *c)
+{
+    tell(qts, c, false);
+    aia_cont(qts);
+    wait_for_progress(qts, c);
 }
 
 static void boot(QTestState *qts, const TickTest *t)
 {
-    tell(qts, t);
+    tell(qts, &t->c, t->lower);
     aia_cont(qts);
     wait_for_progress(qts, &t->c);
 }
@@ -256,7 +267,7 @@ static void test_before_start(const void *opaque)
     const TickTest *t = opaque;
     QTestState *qts = aia_start(&t->c, t->c.from, "-S");
 
-    tell(qts, t);
+    tell(qts, &t->c, t->lower);
     qts = t->c.move->run(qts, &t->c);
     wait_for_progress(qts, &t->c);
     qtest_quit(qts);

@@ -1,0 +1,80 @@
+/*
+ * "info pic" of a guest with the AIA in the kernel
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "framework.h"
+
+static void assert_says(const char *text, const char *pattern)
+{
+    if (!g_regex_match_simple(pattern, text, G_REGEX_MULTILINE, 0)) {
+        g_test_message("'%s' is not in:\n%s", pattern, text);
+        g_test_fail();
+    }
+}
+
+/*
+ * What tick.c has set up shows while it runs, and looking does not change it.
+ * Each hart has something pending that is not enabled.
+ */
+static void test_info(const void *opaque)
+{
+    const AIACase *c = opaque;
+    QTestState *qts = aia_start(c, c->from, "-S");
+    g_autofree char *running = NULL, *stopped = NULL;
+    AIAFiles f;
+
+    aia_files_init(&f);
+    aia_tick_boot(qts, c);
+    aia_tick_wait(qts, c, 2);
+    running = qtest_hmp(qts, "info pic");
+    assert_says(running, "^APLIC: domaincfg 0x80000104 \\(on\\), genmsi "
+                "0x00000000, 96 sources");
+    assert_says(running, "^ +60  edge rise  +0  +0  +1  +0  +8\\r?$");
+    assert_says(running, "^ +21  detached  +0  +1  +0 ");
+    for (unsigned hart = 0; hart < c->harts; hart++) {
+        g_autofree char *line =
+            g_strdup_printf("^IMSIC of hart %u: eidelivery 1, eithreshold %u",
+                            hart, 200 + hart);
+        g_autofree char *pending =
+            g_strdup_printf("^  pending:.* %u ", 20 + hart);
+
+        assert_says(running, line);
+        assert_says(running, pending);
+    }
+    assert_says(running, "^  enabled: 1 4 6 8-15 ");
+    if (!g_str_equal(c->from, "emul")) {
+        assert_says(running, "^  pending:.* 50 .*\\r?\\n  enabled:.* 40 ");
+    }
+
+    aia_stop(qts);
+    aia_save(qts, f.uri_a);
+    stopped = qtest_hmp(qts, "info pic");
+    assert_says(stopped, "^APLIC: ");
+    aia_save(qts, f.uri_b);
+    aia_compare_streams(c, f.a, f.b);
+    aia_cont(qts);
+    aia_tick_wait(qts, c, 2);
+    qtest_quit(qts);
+    aia_files_free(&f);
+}
+
+static void add(const char *mode, const char *irqchip)
+{
+    AIACase c = {
+        .guest = "tick", .from = mode, .to = mode, .irqchip = irqchip,
+        .harts = 2,
+    };
+    g_autofree char *path = g_strdup_printf("riscv-aia/info/%s/%s", mode,
+                                            irqchip);
+
+    aia_add(path, &c, test_info);
+}
+
+void aia_add_info_tests(void)
+{
+    add("auto", "on");
+    add("emul", "split");
+}

@@ -1,0 +1,93 @@
+/*
+ * Destinations that cannot take the guest
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "migration/migration-util.h"
+#include "migration/migration-qmp.h"
+#include "framework.h"
+
+/*
+ * ShapeCase - source, destination
+ * @words: regular expressions for what the destination says
+ */
+typedef struct ShapeCase {
+    const char *name;
+    AIACase from;
+    AIACase to;
+    const char *words[3];
+} ShapeCase;
+
+/* Refused before the guest is stopped, which goes on and can move elsewhere. */
+static void test_shape(const void *opaque)
+{
+    const ShapeCase *s = opaque;
+    QTestState *from = aia_start(&s->from, s->from.from, "-S"), *to;
+    g_autofree char *more = NULL, *said = NULL;
+    AIAFiles f;
+
+    aia_files_init(&f);
+    aia_tick_boot(from, &s->from);
+    more = g_strdup_printf("-incoming defer 2>%s", f.errors);
+    to = aia_start(&s->to, s->to.to, more);
+    qtest_set_expected_status(to, EXIT_FAILURE);
+    migrate_set_capability(from, "return-path", true);
+    migrate_set_capability(to, "return-path", true);
+    migrate_incoming_qmp(to, f.socket, NULL, "{}");
+    migrate_qmp(from, NULL, f.socket, NULL, "{}");
+    wait_for_migration_fail(from, true);
+    qtest_wait_qemu(to);
+    qtest_quit(to);
+    g_assert_true(g_file_get_contents(f.errors, &said, NULL, NULL));
+    for (int i = 0; i < ARRAY_SIZE(s->words) && s->words[i]; i++) {
+        if (!g_regex_match_simple(s->words[i], said, 0, 0)) {
+            g_test_message("'%s' is not in:\n%s", s->words[i], said);
+            g_test_fail();
+        }
+    }
+    aia_tick_wait(from, &s->from, 2);
+    from = aia_move_live.run(from, &s->from);
+    aia_tick_wait(from, &s->from, 2);
+    qtest_quit(from);
+    aia_files_free(&f);
+}
+
+#define CASE(...) { \
+    .guest = "tick", .from = "auto", .to = "auto", .irqchip = "on", \
+    .harts = 2, .move = &aia_move_live, __VA_ARGS__ }
+
+static const ShapeCase cases[] = {
+    {
+        "harts", CASE(), CASE(.harts = 4),
+        { "cannot take the guest", "harts: 2 on the source, 4 here",
+          "hart index bits: 1 on the source, 2 here" },
+    }, {
+        "guest-bits", CASE(.options = "-machine aia-guests=3"),
+        CASE(.options = "-machine aia-guests=0"),
+        { "guest index bits: 2 on the source, 0 here",
+          "IMSIC address of hart 1: 0x28004000 on the source, 0x28001000" },
+    }, {
+        "groups", CASE(.per_socket = 1), CASE(),
+        { "group index bits: 1 on the source, 0 here",
+          "IMSIC address of hart 1: 0x" },
+    }, {
+        "split", CASE(.irqchip = "split"), CASE(),
+        { "kernel-irqchip: split on the source, on here",
+          "APLIC sources: 0 on the source, 96 here" },
+    }, {
+        "extension", CASE(), CASE(.options = "-cpu host,v=off"),
+        { "extension V: on the source, not here" },
+    },
+};
+
+void aia_add_shape_tests(void)
+{
+    for (int i = 0; i < ARRAY_SIZE(cases); i++) {
+        g_autofree char *path = g_strdup_printf("riscv-aia/shape/%s",
+                                                cases[i].name);
+
+        qtest_add_data_func(path, &cases[i], test_shape);
+    }
+}
