@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 BUILDENV = scripts/buildenv run
 CHECK = scripts/check --builddir=$(BUILDDIR)
-SUITES = unit qtest kvm cross-host
+SUITES = unit qtest kvm cross-host soak
 
 all: $(BUILDDIR)/config.mk FORCE
 	@$(MAKE) $(BUILDS:%=build-%) build-guests
@@ -42,6 +42,9 @@ soak: $(BUILDDIR)/config.mk build-riscv64
 check: all
 	@$(CHECK) $(SUITES)
 
+check-full: all
+	@$(CHECK) --full $(if $(AGAIN),--again) $(SUITES)
+
 $(SUITES:%=check-%): check-%: all
 	@$(CHECK) $*
 
@@ -55,7 +58,8 @@ help:
 	@echo "make lab          a shell in an emulated host"
 	@echo "make soak         move a busy guest 50 times between two hosts"
 	@echo "make check        all suites; each alone:" $(SUITES:%=check-%)
+	@echo "make check-full   the same in their long forms, which takes hours"
 	@echo "make clean        remove $(BUILDDIR); the cache stays"
 
 FORCE:
-.PHONY: all demo lab soak check clean help FORCE
+.PHONY: all demo lab soak check check-full clean help FORCE
