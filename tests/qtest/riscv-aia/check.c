@@ -229,7 +229,7 @@ void aia_test_check(const void *opaque)
 }
 
 /* Reads one 32-bit field of a section. */
-static uint32_t get_field(const char **p)
+static uint32_t get_field(char **p)
 {
     uint32_t val = ldl_be_p(*p);
 
@@ -237,7 +237,7 @@ static uint32_t get_field(const char **p)
     return val;
 }
 
-static void check_words(const char *what, const char **p, uint32_t num_words,
+static void check_words(const char *what, char **p, uint32_t num_words,
                         const uint64_t *should)
 {
     for (uint32_t w = 0; w < num_words; w++) {
