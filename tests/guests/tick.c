@@ -32,7 +32,9 @@ static volatile bool ready[MAX_HARTS]; /* likewise */
 /* The IMSIC files of each socket are a group, 2^24 bytes from the next. */
 static unsigned long socket_of(unsigned long hart)
 {
-    return report.per_socket ? hart / report.per_socket : 0;
+    unsigned long nth = report.per_socket ? hart / report.per_socket : 0;
+
+    return report.last_socket ? report.last_socket - nth : nth;
 }
 
 static unsigned long index_in_socket(unsigned long hart)

@@ -75,6 +75,11 @@ static int aia_attr(unsigned long request, uint32_t group, uint64_t attr,
     return ret;
 }
 
+/*
+ * The kernel's number of a hart, which the guest knows it by too, is its
+ * cpu_index.  mhartid differs from that where the first socket of the board
+ * does not have the first harts (-numa node,cpus=).
+ */
 static uint64_t imsic_attr(uint32_t hart, uint32_t iselect)
 {
     return KVM_DEV_RISCV_AIA_IMSIC_MKATTR((uint64_t)hart, iselect);
@@ -239,7 +244,7 @@ static int give_up_file(CPUState *cs, Error **errp)
  */
 static int widen(void *opaque, uint32_t hart, Error **errp)
 {
-    CPUState *cs = cpu_by_arch_id(hart), *other;
+    CPUState *cs = qemu_get_cpu(hart), *other;
     int ret;
 
     if (aia.mode == KVM_DEV_RISCV_AIA_MODE_EMUL) {
@@ -571,7 +576,7 @@ bool kvm_riscv_aia_peek_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
 {
     PeekIMSIC peek = { .regs = regs, .whole = whole, .errp = errp };
 
-    run_on_cpu(cpu_by_arch_id(hartid), do_peek_imsic,
+    run_on_cpu(qemu_get_cpu(hartid), do_peek_imsic,
                RUN_ON_CPU_HOST_PTR(&peek));
     return peek.ok;
 }

@@ -54,7 +54,7 @@ static void add(const AIAMove *move)
 {
     AIACase c = {
         .move = move, .guest = "imsic_few", .from = "auto", .to = "auto",
-        .irqchip = "on", .harts = 4, .prepare = prepare, .unpinned = true,
+        .irqchip = "on", .harts = 4, .prepare = prepare,
     };
     g_autofree char *path = g_strdup_printf("riscv-aia/few-files/%s",
                                             move->name);

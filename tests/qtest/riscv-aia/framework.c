@@ -25,10 +25,10 @@ void aia_add(const char *path, const AIACase *c, void (*run)(const void *))
 }
 
 /*
- * A hart needs a guest interrupt file on whatever CPU it runs, and source and
- * destination together may have more harts than a CPU has files.  So the
- * harts of one QEMU are kept on one CPU of the host, those of the next on
- * another.
+ * In hwaccel a hart needs a guest interrupt file on whatever CPU it runs, and
+ * source and destination together may have more harts than a CPU has files.
+ * So the harts of one QEMU are kept on one CPU of the host, those of the next
+ * on another.  In auto too, where that gives each hart a file.
  */
 static void pin_harts(QTestState *qts)
 {
@@ -48,18 +48,20 @@ static void pin_harts(QTestState *qts)
     qobject_unref(rsp);
 }
 
+unsigned aia_sockets(const AIACase *c)
+{
+    return c->per_socket ? DIV_ROUND_UP(c->harts, c->per_socket) : 1;
+}
+
 /* The memory of each socket is its share of the 16 MiB. */
 static char *socket_options(const AIACase *c)
 {
     GString *s = g_string_new("");
-    unsigned sockets, memory = 16;
+    unsigned sockets = aia_sockets(c), memory = 16;
 
-    if (!c->per_socket) {
-        return g_string_free(s, false);
-    }
-    sockets = DIV_ROUND_UP(c->harts, c->per_socket);
-    for (unsigned i = 0; i < sockets; i++) {
-        unsigned first = i * c->per_socket;
+    for (unsigned i = 0; c->per_socket && i < sockets; i++) {
+        unsigned nth = c->reversed ? sockets - 1 - i : i;
+        unsigned first = nth * c->per_socket;
         unsigned share = memory / (sockets - i);
 
         memory -= share;
@@ -89,8 +91,9 @@ QTestState *aia_start(const AIACase *c, const char *mode, const char *more)
     rsp = qtest_qmp_assert_success_ref(qts, "{'execute': 'query-kvm'}");
     g_assert_true(qdict_get_bool(rsp, "enabled") != c->tcg);
     qobject_unref(rsp);
-    if (!c->tcg && !c->unpinned &&
-        (c->pinned || !g_str_equal(mode, "emul"))) {
+    if (!c->tcg && (c->pinned || g_str_equal(mode, "hwaccel") ||
+                    (g_str_equal(mode, "auto") &&
+                     aia_guest_files() == AIA_MANY_FILES))) {
         pin_harts(qts);
     }
     return qts;
@@ -206,8 +209,7 @@ static void compare_sections(const char *file_a, const char *file_b,
 static void compare_streams(const AIACase *c, const char *a, const char *b,
                             bool reset)
 {
-    unsigned sockets = c->per_socket ? DIV_ROUND_UP(c->harts, c->per_socket)
-                                     : 1;
+    unsigned sockets = aia_sockets(c);
 
     if (c->tcg) {
         /* One each for machine and supervisor level */

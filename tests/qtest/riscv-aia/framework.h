@@ -41,9 +41,9 @@ typedef struct AIAMove {
  * @pinned: keep all harts on one CPU of the host in any mode.  KVM of 6.12
  *     does not wake a hart in WFI whose thread changed CPUs on the way there
  *     (docs/kernel-facts.md).
- * @unpinned: harts may run on any CPU, whether there are enough files or not
  * @per_socket: how many harts a socket has, the last one perhaps fewer; 0 for
  *     one socket without NUMA
+ * @reversed: the first harts are in the last socket
  * @options: further options of both, or NULL
  * @arg: for guests of check.h
  * @prepare: called once the guest of aia_test_check() runs, or NULL
@@ -59,8 +59,8 @@ struct AIACase {
     const char *irqchip;
     unsigned harts;
     bool pinned;
-    bool unpinned;
     unsigned per_socket;
+    bool reversed;
     const char *options;
     uint64_t arg[8];
     void (*prepare)(QTestState *qts, const AIACase *c);
@@ -106,6 +106,9 @@ void aia_add(const char *path, const AIACase *c, void (*run)(const void *));
 
 /* Starts a QEMU for the case, with further options; mode as of riscv-aia=. */
 QTestState *aia_start(const AIACase *c, const char *mode, const char *more);
+
+/* How many sockets the case has. */
+unsigned aia_sockets(const AIACase *c);
 
 void aia_stop(QTestState *qts);
 void aia_cont(QTestState *qts);

@@ -37,6 +37,7 @@ typedef struct TickReport {
     uint64_t no_upper;          /* keep away from identities 32-63 and so on */
     uint64_t wired_to_hart_0;   /* see docs/qemu-facts.md */
     uint64_t per_socket;        /* harts of a socket, or 0 */
+    uint64_t last_socket;       /* with harts 0 and up, or 0 */
     TickHart hart[AIA_MAX_HARTS];
 } TickReport;
 

@@ -18,7 +18,7 @@
 
 /*
  * TickCase - a case as the tables below have it
- * @sockets: how many harts a socket has, or 0
+ * @per_socket, @reversed: see AIACase
  * @lower: the guest keeps away from identities 32-63, 96-127 and so on, which
  *     not every destination can take
  */
@@ -29,6 +29,7 @@ typedef struct TickCase {
     const char *irqchip;
     unsigned harts;
     unsigned per_socket;
+    bool reversed;
     bool lower;
 } TickCase;
 
@@ -117,6 +118,8 @@ static void tell(QTestState *qts, const AIACase *c, bool lower)
                  g_str_equal(c->irqchip, "split"));
     qtest_writeq(qts, AIA_REPORT + offsetof(TickReport, per_socket),
                  c->per_socket);
+    qtest_writeq(qts, AIA_REPORT + offsetof(TickReport, last_socket),
+                 c->reversed ? aia_sockets(c) - 1 : 0);
 }
 
 void aia_tick_boot(QTestState *qts, const AIACase *c)
@@ -280,7 +283,8 @@ static void add(const char *name, const TickCase *tick,
         .c = {
             .move = tick->move, .guest = "tick", .from = tick->from,
             .to = tick->to, .irqchip = tick->irqchip, .harts = tick->harts,
-            .per_socket = tick->per_socket, .go_on = wait_for_progress,
+            .per_socket = tick->per_socket, .reversed = tick->reversed,
+            .go_on = wait_for_progress,
             .tcg = g_str_equal(tick->irqchip, "off"),
         },
         .lower = tick->lower,
@@ -291,6 +295,9 @@ static void add(const char *name, const TickCase *tick,
                            tick->irqchip, tick->harts);
     if (tick->per_socket) {
         g_string_append_printf(path, "-by-%u", tick->per_socket);
+    }
+    if (tick->reversed) {
+        g_string_append(path, "-reversed");
     }
     if (tick->lower) {
         g_string_append(path, "-lower");
@@ -403,7 +410,7 @@ void aia_add_tick_tests(bool tcg)
         { &aia_move_mapped_ram, "auto", "hwaccel", "on", 2 },
         { &aia_move_mapped_ram_multifd, "emul", "emul", "split", 2 },
         { &aia_move_live, "hwaccel", "emul", "on", 4, .lower = true },
-        { &aia_move_live, "auto", "auto", "on", 4, 2 },
+        { &aia_move_live, "auto", "auto", "on", 5, 3, .reversed = true },
         { &aia_move_fd, "hwaccel", "auto", "on", 6, 3 },
         { &aia_move_multifd, "emul", "hwaccel", "on", 5 },
         { &aia_move_multifd_zlib, "auto", "emul", "split", 4, .lower = true },
