@@ -168,42 +168,20 @@ static int enter_once(CPUState *cs, Error **errp)
     return wide ? 0 : -EBUSY;
 }
 
-/* The CPUs of the host on which any vCPU of this guest may run */
-static unsigned long *guest_cpus(unsigned long *num)
-{
-    unsigned long *all = NULL;
-    CPUState *cs;
-
-    *num = 0;
-    CPU_FOREACH(cs) {
-        g_autofree unsigned long *cpus = NULL;
-        unsigned long n;
-
-        if (qemu_thread_get_affinity(cs->thread, &cpus, &n)) {
-            continue;
-        }
-        if (!all) {
-            all = bitmap_new(n);
-            *num = n;
-        }
-        bitmap_or(all, all, cpus, MIN(n, *num));
-    }
-    return all;
-}
-
-/* The same on one of these CPUs after another, until @wanted comes. */
+/*
+ * The same on one CPU of the host after another, until @wanted comes.  Also on
+ * CPUs to which the vCPU is not bound: it executes one instruction there.
+ */
 static int enter_on_each_cpu(CPUState *cs, int wanted, Error **errp)
 {
     g_autofree unsigned long *own = NULL;
-    unsigned long num_own, num, cpu;
-    g_autofree unsigned long *cpus = guest_cpus(&num);
+    unsigned long num_own, num = sysconf(_SC_NPROCESSORS_CONF);
     int ret = wanted ? 0 : -EBUSY;
 
     if (qemu_thread_get_affinity(cs->thread, &own, &num_own)) {
         return ret;
     }
-    for (cpu = find_first_bit(cpus, num); cpu < num;
-         cpu = find_next_bit(cpus, num, cpu + 1)) {
+    for (unsigned long cpu = 0; cpu < num; cpu++) {
         g_autofree unsigned long *one = bitmap_new(num);
 
         set_bit(cpu, one);
