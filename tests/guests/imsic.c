@@ -267,8 +267,10 @@ static void use_genmsi(unsigned long hart)
 /* What the test is to find in the stream of a hart that cannot look. */
 static void tell(unsigned long hart)
 {
-    volatile CheckFiles *files = (volatile CheckFiles *)report.told;
-    volatile CheckFile *file = &files->file[files->num++];
+    volatile CheckFiles *files /* the test reads it */
+        = (volatile CheckFiles *)report.told; /* likewise */
+    volatile CheckFile *file /* likewise */
+        = &files->file[files->num++];
 
     file->hart = hart;
     file->eidelivery = was[hart].eidelivery;
@@ -312,7 +314,8 @@ static void fill_new(void)
 
 static void run(unsigned long harts)
 {
-    volatile CheckFiles *files = (volatile CheckFiles *)report.told;
+    volatile CheckFiles *files /* the test reads it */
+        = (volatile CheckFiles *)report.told; /* likewise */
 
     step = "before the move";
     files->num = 0;

@@ -10,7 +10,8 @@
 static void assert_says(const char *text, const char *pattern)
 {
     if (!g_regex_match_simple(pattern, text, G_REGEX_MULTILINE, 0)) {
-        g_test_message("'%s' is not in:\n%s", pattern, text);
+        g_test_message("'%s' is not in what follows", pattern);
+        g_test_message("%s", text);
         g_test_fail();
     }
 }
