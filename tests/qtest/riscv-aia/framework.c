@@ -28,7 +28,9 @@ void aia_add(const char *path, const AIACase *c, void (*run)(const void *))
  * In hwaccel a hart needs a guest interrupt file on whatever CPU it runs, and
  * source and destination together may have more harts than a CPU has files.
  * So the harts of one QEMU are kept on one CPU of the host, those of the next
- * on another.  In auto too, where that gives each hart a file.
+ * on another.  In the other modes too, because of what kernels do to harts
+ * whose threads change CPUs (docs/kernel-facts.md), but for auto where there
+ * are too few files on one.
  */
 static void pin_harts(QTestState *qts)
 {
@@ -91,9 +93,8 @@ QTestState *aia_start(const AIACase *c, const char *mode, const char *more)
     rsp = qtest_qmp_assert_success_ref(qts, "{'execute': 'query-kvm'}");
     g_assert_true(qdict_get_bool(rsp, "enabled") != c->tcg);
     qobject_unref(rsp);
-    if (!c->tcg && (c->pinned || g_str_equal(mode, "hwaccel") ||
-                    (g_str_equal(mode, "auto") &&
-                     aia_guest_files() == AIA_MANY_FILES))) {
+    if (!c->tcg && (aia_guest_files() == AIA_MANY_FILES ||
+                    !g_str_equal(mode, "auto"))) {
         pin_harts(qts);
     }
     return qts;

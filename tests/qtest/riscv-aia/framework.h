@@ -38,9 +38,6 @@ typedef struct AIAMove {
  * @guest: file of tests/guests, without ".elf"
  * @from, @to: riscv-aia= of source and destination
  * @irqchip: kernel-irqchip= of both
- * @pinned: keep all harts on one CPU of the host in any mode.  KVM of 6.12
- *     does not wake a hart in WFI whose thread changed CPUs on the way there
- *     (docs/kernel-facts.md).
  * @per_socket: how many harts a socket has, the last one perhaps fewer; 0 for
  *     one socket without NUMA
  * @reversed: the first harts are in the last socket
@@ -58,7 +55,6 @@ struct AIACase {
     const char *to;
     const char *irqchip;
     unsigned harts;
-    bool pinned;
     unsigned per_socket;
     bool reversed;
     const char *options;

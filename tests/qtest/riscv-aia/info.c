@@ -24,10 +24,8 @@ static void test_info(const void *opaque)
 {
     const AIACase *c = opaque;
     QTestState *qts = aia_start(c, c->from, "-S");
-    g_autofree char *running = NULL, *stopped = NULL;
-    AIAFiles f;
+    g_autofree char *running = NULL, *stopped = NULL, *again = NULL;
 
-    aia_files_init(&f);
     aia_tick_boot(qts, c);
     aia_tick_wait(qts, c, 2);
     running = qtest_hmp(qts, "info pic");
@@ -51,15 +49,12 @@ static void test_info(const void *opaque)
     }
 
     aia_stop(qts);
-    aia_save(qts, f.uri_a);
     stopped = qtest_hmp(qts, "info pic");
-    assert_says(stopped, "^APLIC: ");
-    aia_save(qts, f.uri_b);
-    aia_compare_streams(c, f.a, f.b);
+    again = qtest_hmp(qts, "info pic");
+    g_assert_cmpstr(stopped, ==, again);
     aia_cont(qts);
     aia_tick_wait(qts, c, 2);
     qtest_quit(qts);
-    aia_files_free(&f);
 }
 
 static void add(const char *mode, const char *irqchip)
