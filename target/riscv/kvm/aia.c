@@ -233,10 +233,11 @@ static int widen(void *opaque, uint32_t hart, Error **errp)
         return -EOPNOTSUPP;
     }
     ret = enter_once(cs, errp);
-    if (ret == -EBUSY) {
+    if (ret == -EBUSY && aia.mode == KVM_DEV_RISCV_AIA_MODE_AUTO) {
         ret = enter_on_each_cpu(cs, 0, errp);
     }
     CPU_FOREACH(other) {
+        /* In hwaccel the file has to be where the vCPU will run. */
         if (ret != -EBUSY || aia.mode != KVM_DEV_RISCV_AIA_MODE_AUTO) {
             break;
         }

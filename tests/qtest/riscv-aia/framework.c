@@ -93,7 +93,7 @@ QTestState *aia_start(const AIACase *c, const char *mode, const char *more)
     rsp = qtest_qmp_assert_success_ref(qts, "{'execute': 'query-kvm'}");
     g_assert_true(qdict_get_bool(rsp, "enabled") != c->tcg);
     qobject_unref(rsp);
-    if (!c->tcg && (aia_guest_files() == AIA_MANY_FILES ||
+    if (!c->tcg && (aia_guest_files() == AIA_MANY_FILES || c->harts == 1 ||
                     !g_str_equal(mode, "auto"))) {
         pin_harts(qts);
     }
