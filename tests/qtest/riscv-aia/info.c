@@ -31,14 +31,14 @@ static void test_info(const void *opaque)
     running = qtest_hmp(qts, "info pic");
     assert_says(running, "^APLIC: domaincfg 0x80000104 \\(on\\), genmsi "
                 "0x00000000, 96 sources");
-    assert_says(running, "^ +60  edge rise  +0  +0  +1  +0  +8\\r?$");
-    assert_says(running, "^ +21  detached  +0  +1  +0 ");
+    assert_says(running, "^ +60  edge rise +0 +0 +1 +\\d +8\\r?$");
+    assert_says(running, "^ +21  edge rise +0 +1 +0 ");
     for (unsigned hart = 0; hart < c->harts; hart++) {
         g_autofree char *line =
             g_strdup_printf("^IMSIC of hart %u: eidelivery 1, eithreshold %u",
                             hart, 200 + hart);
         g_autofree char *pending =
-            g_strdup_printf("^  pending:.* %u ", 20 + hart);
+            g_strdup_printf("^  pending:.*\\b%u\\b", 20 + hart);
 
         assert_says(running, line);
         assert_says(running, pending);
