@@ -28,148 +28,12 @@
 #include "aia.h"
 #include "compat.h"
 #include "vcpu.h"
-
-/* More than a kernel will ever list; bounds what a stream may claim. */
-#define MAX_REGS 4096
-
-typedef struct RegList {
-    uint32_t num;
-    uint64_t *id;
-    uint64_t *value;
-    uint64_t *reset;
-} RegList;
-
-struct KVMRISCVVCPU {
-    uint32_t mp_state;
-    /* In this process, perhaps in a state that a load replaced */
-    bool ran;
-    /* What this kernel offers, sorted by id. */
-    RegList regs;
-    /* What the stream holds. */
-    RegList stream;
-};
-
-#define REG_TYPE(id)    ((id) & KVM_REG_RISCV_TYPE_MASK)
-#define REG_SUBTYPE(id) ((id) & KVM_REG_RISCV_SUBTYPE_MASK)
-#define REG_INDEX(id)   ((uint32_t)(id) & ~(KVM_REG_RISCV_TYPE_MASK | \
-                                            KVM_REG_RISCV_SUBTYPE_MASK))
-#define REG_BYTES(id)   (1ULL << (((id) & KVM_REG_SIZE_MASK) >> \
-                                  KVM_REG_SIZE_SHIFT))
+#include "vcpu-state.h"
 
 #define CORE_REG(name) (KVM_REG_RISCV | KVM_REG_SIZE_U64 | \
                         KVM_REG_RISCV_CORE | KVM_REG_RISCV_CORE_REG(name))
 #define CSR_REG(name)  (KVM_REG_RISCV | KVM_REG_SIZE_U64 | \
                         KVM_REG_RISCV_CSR | KVM_REG_RISCV_CSR_REG(name))
-
-/*
- * The last index of struct kvm_riscv_csr that QEMU's sections hold.  kvm-cpu.c
- * knows senvcfg too, but its subsection is for CPUs of privileged architecture
- * 1.12, which "-cpu host" does not claim to be.
- */
-#define LAST_CARRIED_CSR KVM_REG_RISCV_CSR_REG(scounteren)
-
-static bool is_config(uint64_t id)
-{
-    switch (REG_TYPE(id)) {
-    case KVM_REG_RISCV_CONFIG:
-    case KVM_REG_RISCV_ISA_EXT:
-    case KVM_REG_RISCV_SBI_EXT:
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* Whether kvm-cpu.c gets and puts @id. */
-static bool is_carried(RISCVCPU *cpu, uint64_t id)
-{
-    uint32_t index = REG_INDEX(id);
-
-    switch (REG_TYPE(id)) {
-    case KVM_REG_RISCV_CORE:
-        return index <= KVM_REG_RISCV_CORE_REG(regs.t6);
-    case KVM_REG_RISCV_CSR:
-        return REG_SUBTYPE(id) == KVM_REG_RISCV_CSR_GENERAL &&
-               index <= LAST_CARRIED_CSR;
-    case KVM_REG_RISCV_TIMER:
-        return true;
-    case KVM_REG_RISCV_FP_F:
-        /*
-         * With D these are a second view of the same memory, in which the
-         * single-precision fcsr lies upon a double-precision register.
-         */
-        return riscv_has_ext(&cpu->env, RVD) ||
-               index < KVM_REG_RISCV_FP_F_REG(fcsr);
-    case KVM_REG_RISCV_FP_D:
-        return index < KVM_REG_RISCV_FP_D_REG(fcsr);
-    case KVM_REG_RISCV_VECTOR:
-        return index != KVM_REG_RISCV_VECTOR_CSR_REG(vcsr);
-    default:
-        return false;
-    }
-}
-
-static const char *reg_class(uint64_t id)
-{
-    switch (REG_TYPE(id)) {
-    case KVM_REG_RISCV_CORE:
-        return "core";
-    case KVM_REG_RISCV_CSR:
-        switch (REG_SUBTYPE(id)) {
-        case KVM_REG_RISCV_CSR_AIA:
-            return "AIA CSR";
-        case KVM_REG_RISCV_CSR_SMSTATEEN:
-            return "Smstateen CSR";
-        default:
-            return "CSR";
-        }
-    case KVM_REG_RISCV_FP_F:
-    case KVM_REG_RISCV_FP_D:
-        return "floating-point";
-    case KVM_REG_RISCV_VECTOR:
-        return "vector";
-    case KVM_REG_RISCV_SBI_STATE:
-        return "SBI state";
-    default:
-        return "unknown";
-    }
-}
-
-static void G_GNUC_PRINTF(4, 5) reg_error(Error **errp, uint64_t id,
-                                          CPUState *cs, const char *fmt, ...)
-{
-    g_autofree char *what = NULL;
-    va_list ap;
-
-    va_start(ap, fmt);
-    what = g_strdup_vprintf(fmt, ap);
-    va_end(ap);
-    error_setg(errp, "KVM register 0x%016" PRIx64 " (%s) of hart %d: %s", id,
-               reg_class(id), cs->cpu_index, what);
-}
-
-static int id_compare(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return x < y ? -1 : x > y;
-}
-
-static void reg_list_alloc(RegList *list, uint32_t num)
-{
-    list->num = num;
-    list->id = g_new0(uint64_t, num);
-    list->value = g_new0(uint64_t, num);
-    list->reset = g_new0(uint64_t, num);
-}
-
-static void reg_list_free(RegList *list)
-{
-    g_free(list->id);
-    g_free(list->value);
-    g_free(list->reset);
-    memset(list, 0, sizeof(*list));
-}
 
 static int get_reg(CPUState *cs, uint64_t id, uint64_t *value, Error **errp)
 {
@@ -179,7 +43,8 @@ static int get_reg(CPUState *cs, uint64_t id, uint64_t *value, Error **errp)
     *value = 0;
     ret = kvm_get_one_reg(cs, id, value);
     if (ret < 0) {
-        reg_error(errp, id, cs, "cannot be read: %s", strerror(-ret));
+        riscv_reg_error(errp, id, cs->cpu_index, "cannot be read: %s",
+                        strerror(-ret));
     }
     return ret;
 }
@@ -189,8 +54,8 @@ static int set_reg(CPUState *cs, uint64_t id, uint64_t value, Error **errp)
     int ret = kvm_set_one_reg(cs, id, &value);
 
     if (ret < 0) {
-        reg_error(errp, id, cs, "cannot be set to 0x%" PRIx64 ": %s", value,
-                  strerror(-ret));
+        riscv_reg_error(errp, id, cs->cpu_index, "cannot be set to 0x%" PRIx64
+                        ": %s", value, strerror(-ret));
     }
     return ret;
 }
@@ -201,7 +66,7 @@ static int set_reg(CPUState *cs, uint64_t id, uint64_t value, Error **errp)
  */
 static int put_regs(CPUState *cs, const uint64_t *value, Error **errp)
 {
-    const RegList *regs = &RISCV_CPU(cs)->kvm_vcpu->regs;
+    const RISCVRegList *regs = &RISCV_CPU(cs)->kvm_vcpu->regs;
 
     for (uint32_t i = regs->num; i > 0; i--) {
         int ret = set_reg(cs, regs->id[i - 1], value[i - 1], errp);
@@ -361,9 +226,10 @@ int kvm_riscv_vcpu_init(CPUState *cs)
 {
     static Error *blocker;
     RISCVCPU *cpu = RISCV_CPU(cs);
+    bool has_d = riscv_has_ext(&cpu->env, RVD);
     g_autofree struct kvm_reg_list *all = get_reg_list(cs);
     KVMRISCVVCPU *vcpu;
-    RegList *regs;
+    RISCVRegList *regs;
     Error *err = NULL;
     uint32_t n = 0;
 
@@ -374,17 +240,17 @@ int kvm_riscv_vcpu_init(CPUState *cs)
 
     vcpu = g_new0(KVMRISCVVCPU, 1);
     regs = &vcpu->regs;
-    reg_list_alloc(regs, all->n);
+    riscv_reg_list_alloc(regs, all->n);
     for (uint64_t i = 0; i < all->n; i++) {
         uint64_t id = all->reg[i];
 
-        if (is_config(id) || is_carried(cpu, id)) {
+        if (riscv_reg_is_config(id) || riscv_reg_is_carried(id, has_d)) {
             continue;
         }
-        if (REG_BYTES(id) > sizeof(uint64_t)) {
+        if (RISCV_REG_BYTES(id) > sizeof(uint64_t)) {
             if (!blocker) {
-                reg_error(&blocker, id, cs, "is wider than this QEMU can "
-                          "carry; use a newer one");
+                riscv_reg_error(&blocker, id, cs->cpu_index, "is wider than "
+                                "this QEMU can carry; use a newer one");
                 migrate_add_blocker(&blocker, &error_fatal);
             }
             continue;
@@ -392,11 +258,11 @@ int kvm_riscv_vcpu_init(CPUState *cs)
         regs->id[n++] = id;
     }
     regs->num = n;
-    qsort(regs->id, n, sizeof(uint64_t), id_compare);
+    qsort(regs->id, n, sizeof(uint64_t), riscv_reg_id_compare);
     for (uint32_t i = 0; i < n; i++) {
         if (get_reg(cs, regs->id[i], &regs->reset[i], &err) < 0) {
             error_report_err(err);
-            reg_list_free(regs);
+            riscv_reg_list_free(regs);
             g_free(vcpu);
             return -EIO;
         }
@@ -490,7 +356,7 @@ static int run_enter_code(CPUState *cs, const EnterOnce *enter, Error **errp)
 static int get_enter_state(CPUState *cs, uint64_t *enter, uint64_t *list,
                            uint32_t *mp_state, Error **errp)
 {
-    const RegList *regs = &RISCV_CPU(cs)->kvm_vcpu->regs;
+    const RISCVRegList *regs = &RISCV_CPU(cs)->kvm_vcpu->regs;
     int ret = get_mp_state(cs, mp_state, errp);
 
     for (int i = 0; i < ARRAY_SIZE(enter_reg) && !ret; i++) {
@@ -513,7 +379,7 @@ static int set_enter_state(CPUState *cs, const uint64_t *enter,
 static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
 {
     EnterOnce *enter = arg.host_ptr;
-    const RegList *regs = &RISCV_CPU(cs)->kvm_vcpu->regs;
+    const RISCVRegList *regs = &RISCV_CPU(cs)->kvm_vcpu->regs;
     const uint64_t ours[] = { enter->code_gpa, enter->store_gpa, 0, 0 };
     g_autofree uint64_t *list = g_new(uint64_t, regs->num);
     uint64_t guests[ARRAY_SIZE(enter_reg)];
@@ -696,15 +562,16 @@ static int vcpu_post_save(void *opaque)
 
 static int vcpu_pre_load(void *opaque)
 {
-    reg_list_free(&RISCV_CPU(opaque)->kvm_vcpu->stream);
+    riscv_reg_list_free(&RISCV_CPU(opaque)->kvm_vcpu->stream);
     return 0;
 }
 
 bool kvm_riscv_vcpu_has_reg(uint64_t id)
 {
-    RegList *regs = &RISCV_CPU(first_cpu)->kvm_vcpu->regs;
+    RISCVRegList *regs = &RISCV_CPU(first_cpu)->kvm_vcpu->regs;
 
-    return bsearch(&id, regs->id, regs->num, sizeof(id), id_compare);
+    return bsearch(&id, regs->id, regs->num, sizeof(id),
+                   riscv_reg_id_compare);
 }
 
 typedef struct UsedRegs {
@@ -715,7 +582,7 @@ typedef struct UsedRegs {
 
 static void do_used_regs(CPUState *cs, run_on_cpu_data arg)
 {
-    RegList *regs = &RISCV_CPU(cs)->kvm_vcpu->regs;
+    RISCVRegList *regs = &RISCV_CPU(cs)->kvm_vcpu->regs;
     UsedRegs *used = arg.host_ptr;
 
     for (uint32_t i = 0; i < regs->num; i++) {
@@ -726,10 +593,10 @@ static void do_used_regs(CPUState *cs, run_on_cpu_data arg)
             return;
         }
         if (value != regs->reset[i] &&
-            !g_array_binary_search(used->ids, &regs->id[i], id_compare,
-                                   NULL)) {
+            !g_array_binary_search(used->ids, &regs->id[i],
+                                   riscv_reg_id_compare, NULL)) {
             g_array_append_val(used->ids, regs->id[i]);
-            g_array_sort(used->ids, id_compare);
+            g_array_sort(used->ids, riscv_reg_id_compare);
         }
     }
 }
@@ -755,75 +622,22 @@ GArray *kvm_riscv_vcpu_used_regs(Error **errp)
     return used.ids;
 }
 
-/* Takes over one register of the stream, which this kernel may not have. */
-static bool load_reg(CPUState *cs, uint64_t id, uint64_t value,
-                     uint64_t reset, Error **errp)
-{
-    RegList *regs = &RISCV_CPU(cs)->kvm_vcpu->regs;
-    uint64_t *found = bsearch(&id, regs->id, regs->num, sizeof(id),
-                              id_compare);
-
-    if (found) {
-        regs->value[found - regs->id] = value;
-        return true;
-    }
-    if (is_config(id) || is_carried(RISCV_CPU(cs), id)) {
-        reg_error(errp, id, cs, "does not belong into this section");
-        return false;
-    }
-    if (value == reset) {
-        /* The guest has never used it. */
-        return true;
-    }
-    reg_error(errp, id, cs, "is 0x%" PRIx64 " on the source, but this kernel "
-              "does not have it", value);
-    error_append_hint(errp, "Migrate to a host whose kernel is as new as the "
-                      "one that the guest was started on.\n");
-    return false;
-}
-
 static int vcpu_post_load(void *opaque, int version_id)
 {
     CPUState *cs = CPU(opaque);
-    KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
-    RegList *stream = &vcpu->stream;
+    RISCVCPU *cpu = RISCV_CPU(cs);
+    KVMRISCVVCPU *vcpu = cpu->kvm_vcpu;
     Error *err = NULL;
+    bool ok = riscv_vcpu_regs_load(vcpu, cs->cpu_index,
+                                   riscv_has_ext(&cpu->env, RVD), &err);
 
-    kvm_riscv_vcpu_reset(cs);
-    for (uint32_t i = 0; i < stream->num; i++) {
-        if (!load_reg(cs, stream->id[i], stream->value[i], stream->reset[i],
-                      &err)) {
-            error_report_err(err);
-            break;
-        }
+    trace_kvm_riscv_vcpu_load(cs->cpu_index, vcpu->stream.num, vcpu->regs.num);
+    riscv_reg_list_free(&vcpu->stream);
+    if (!ok) {
+        error_report_err(err);
     }
-    trace_kvm_riscv_vcpu_load(cs->cpu_index, stream->num, vcpu->regs.num);
-    reg_list_free(stream);
-    return err ? -EINVAL : 0;
+    return ok ? 0 : -EINVAL;
 }
-
-static bool stream_num_ok(void *opaque, int version_id)
-{
-    return ((KVMRISCVVCPU *)opaque)->stream.num <= MAX_REGS;
-}
-
-static const VMStateDescription vmstate_kvm_riscv_regs = {
-    .name = "cpu/kvm-riscv/regs",
-    .version_id = 1,
-    .minimum_version_id = 1,
-    .fields = (const VMStateField[]) {
-        VMSTATE_UINT32(mp_state, KVMRISCVVCPU),
-        VMSTATE_UINT32(stream.num, KVMRISCVVCPU),
-        VMSTATE_VALIDATE("number of KVM registers", stream_num_ok),
-        VMSTATE_VARRAY_UINT32_ALLOC(stream.id, KVMRISCVVCPU, stream.num, 0,
-                                    vmstate_info_uint64, uint64_t),
-        VMSTATE_VARRAY_UINT32_ALLOC(stream.value, KVMRISCVVCPU, stream.num, 0,
-                                    vmstate_info_uint64, uint64_t),
-        VMSTATE_VARRAY_UINT32_ALLOC(stream.reset, KVMRISCVVCPU, stream.num, 0,
-                                    vmstate_info_uint64, uint64_t),
-        VMSTATE_END_OF_LIST()
-    },
-};
 
 static bool vcpu_needed(void *opaque)
 {
@@ -840,7 +654,7 @@ const VMStateDescription vmstate_kvm_riscv_vcpu = {
     .pre_load = vcpu_pre_load,
     .post_load = vcpu_post_load,
     .fields = (const VMStateField[]) {
-        VMSTATE_STRUCT_POINTER(kvm_vcpu, RISCVCPU, vmstate_kvm_riscv_regs,
+        VMSTATE_STRUCT_POINTER(kvm_vcpu, RISCVCPU, vmstate_riscv_vcpu_regs,
                                KVMRISCVVCPU),
         VMSTATE_END_OF_LIST()
     },

@@ -9,8 +9,6 @@
 
 #include "migration/vmstate.h"
 
-typedef struct KVMRISCVVCPU KVMRISCVVCPU;
-
 /* Subsection of the "cpu" section; the opaque is the RISCVCPU. */
 extern const VMStateDescription vmstate_kvm_riscv_vcpu;
 
