@@ -179,6 +179,12 @@ bool riscv_aplic_regs_check(const RISCVAPLICRegs *regs, Error **errp)
     uint32_t beyond = ~(uint32_t)MAKE_64BIT_MASK(0, regs->num_sources + 1 -
                                                  last * WORD_BITS);
 
+    if ((regs->domaincfg & ~AIA_APLIC_DOMAINCFG_IE) !=
+        AIA_APLIC_DOMAINCFG_FIXED) {
+        error_setg(errp, "APLIC: domaincfg 0x%08x is not 0x%08x, with or "
+                   "without IE", regs->domaincfg, AIA_APLIC_DOMAINCFG_FIXED);
+        return false;
+    }
     for (uint32_t i = 0; i < regs->num_sources; i++) {
         switch (regs->sourcecfg[i]) {
         case AIA_SM_INACTIVE:

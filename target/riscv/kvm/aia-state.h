@@ -17,6 +17,8 @@
 /* APLIC, section 4.5 */
 #define AIA_APLIC_DOMAINCFG         0x0000
 #define AIA_APLIC_DOMAINCFG_IE      BIT(8)
+/* What the kernel has there besides: the read-only byte, delivery by MSI */
+#define AIA_APLIC_DOMAINCFG_FIXED   0x80000004
 #define AIA_APLIC_SOURCECFG(source) (0x0000 + 4 * (source))
 #define AIA_APLIC_SOURCECFG_SM      0x7
 #define AIA_APLIC_SETIP(word)       (0x1c00 + 4 * (word))

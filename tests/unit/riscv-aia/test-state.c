@@ -1572,6 +1572,16 @@ static void test_check(void)
         };
         Refused r = { m, saved };
 
+        /* Everything is 0, but for the fixed bits of domaincfg. */
+        save(m, saved, &error_abort);
+        for (uint32_t bit = 0; bit < 32; bit++) {
+            uint32_t flipped = aplic->domaincfg ^ BIT(bit);
+
+            if (BIT(bit) != IE) {
+                refuse_word(&r, &aplic->domaincfg, flipped, "domaincfg");
+                refuse_word(&r, &aplic->domaincfg, flipped | IE, "domaincfg");
+            }
+        }
         for (uint32_t s = 0; s < sources[i]; s += MAX(1, sources[i] - 1)) {
             g_autofree char *where = g_strdup_printf("source %u:", s + 1);
 
@@ -1604,6 +1614,7 @@ static void test_check(void)
         refuse_word(&r, &imsic->eie[0], UINT32_MAX, "identity 0");
 
         /* The most there can be */
+        aplic->domaincfg |= IE;
         aplic->genmsi = 0xfffc0fff;
         for (uint32_t s = 0; s < sources[i]; s++) {
             aplic->sourcecfg[s] = AIA_SM_LEVEL_LOW;
