@@ -148,30 +148,63 @@ void riscv_reg_error(Error **errp, uint64_t id, int hart, const char *fmt, ...)
                reg_class(id), hart, what);
 }
 
-/* Takes over one register of the stream, which this kernel may not have. */
-static bool load_reg(RISCVRegList *regs, uint64_t id, uint64_t value,
-                     uint64_t reset, int hart, bool has_d, Error **errp)
+/* The position of @id in @list, or its length. */
+static uint32_t find(const RISCVRegList *list, uint64_t id)
 {
-    uint64_t *found = bsearch(&id, regs->id, regs->num, sizeof(id),
+    uint64_t *found = bsearch(&id, list->id, list->num, sizeof(id),
                               riscv_reg_id_compare);
 
-    if (found) {
-        regs->value[found - regs->id] = value;
-        return true;
+    return found ? found - list->id : list->num;
+}
+
+/* Whether @list has the register of @id with another size. */
+static bool has_other_size(const RISCVRegList *list, uint64_t id)
+{
+    for (uint32_t i = 0; i < list->num; i++) {
+        if (!((list->id[i] ^ id) & ~KVM_REG_SIZE_MASK)) {
+            return list->id[i] != id;
+        }
+    }
+    return false;
+}
+
+/* Whether @val has bits that a register does not. */
+static bool is_too_wide(uint64_t id, uint64_t val)
+{
+    return RISCV_REG_BYTES(id) < sizeof(val) &&
+           val >> (8 * RISCV_REG_BYTES(id));
+}
+
+/* Refuses a register of the stream that does not belong there. */
+static bool check_reg(const RISCVRegList *regs, uint64_t id, uint64_t value,
+                      uint64_t reset, int hart, bool has_d, Error **errp)
+{
+    if ((id & ~(KVM_REG_SIZE_MASK | UINT32_MAX)) != KVM_REG_RISCV) {
+        riscv_reg_error(errp, id, hart, "is none of RISC-V");
+        return false;
+    }
+    if (RISCV_REG_BYTES(id) > sizeof(uint64_t) || has_other_size(regs, id)) {
+        riscv_reg_error(errp, id, hart, "is of the wrong size");
+        return false;
+    }
+    if (is_too_wide(id, value | reset)) {
+        riscv_reg_error(errp, id, hart, "cannot hold 0x%" PRIx64 " or 0x%"
+                        PRIx64, value, reset);
+        return false;
     }
     if (riscv_reg_is_config(id) || riscv_reg_is_carried(id, has_d)) {
         riscv_reg_error(errp, id, hart, "does not belong into this section");
         return false;
     }
-    if (value == reset) {
-        /* The guest has never used it. */
-        return true;
+    /* One that the guest has never used does not matter. */
+    if (find(regs, id) == regs->num && value != reset) {
+        riscv_reg_error(errp, id, hart, "is 0x%" PRIx64 " on the source, but "
+                        "this kernel does not have it", value);
+        error_append_hint(errp, "Migrate to a host whose kernel is as new as "
+                          "the one that the guest was started on.\n");
+        return false;
     }
-    riscv_reg_error(errp, id, hart, "is 0x%" PRIx64 " on the source, but this "
-                    "kernel does not have it", value);
-    error_append_hint(errp, "Migrate to a host whose kernel is as new as the "
-                      "one that the guest was started on.\n");
-    return false;
+    return true;
 }
 
 bool riscv_vcpu_regs_load(KVMRISCVVCPU *vcpu, int hart, bool has_d,
@@ -180,11 +213,31 @@ bool riscv_vcpu_regs_load(KVMRISCVVCPU *vcpu, int hart, bool has_d,
     const RISCVRegList *stream = &vcpu->stream;
     RISCVRegList *regs = &vcpu->regs;
 
+    if (vcpu->mp_state != KVM_MP_STATE_RUNNABLE &&
+        vcpu->mp_state != KVM_MP_STATE_STOPPED) {
+        error_setg(errp, "MP state %u of hart %d is none of RISC-V",
+                   vcpu->mp_state, hart);
+        return false;
+    }
+    for (uint32_t i = 0; i < stream->num; i++) {
+        uint64_t id = stream->id[i];
+
+        if (i && id <= stream->id[i - 1]) {
+            riscv_reg_error(errp, id, hart, "is out of order or there twice");
+            return false;
+        }
+        if (!check_reg(regs, id, stream->value[i], stream->reset[i], hart,
+                       has_d, errp)) {
+            return false;
+        }
+    }
+
     memcpy(regs->value, regs->reset, regs->num * sizeof(uint64_t));
     for (uint32_t i = 0; i < stream->num; i++) {
-        if (!load_reg(regs, stream->id[i], stream->value[i], stream->reset[i],
-                      hart, has_d, errp)) {
-            return false;
+        uint32_t found = find(regs, stream->id[i]);
+
+        if (found < regs->num) {
+            regs->value[found] = stream->value[i];
         }
     }
     return true;

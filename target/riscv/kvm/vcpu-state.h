@@ -65,7 +65,8 @@ void riscv_reg_error(Error **errp, uint64_t id, int hart, const char *fmt, ...)
 /**
  * riscv_vcpu_regs_load - take over the values of the stream
  *
- * A register that is not in the stream gets its reset value.
+ * A register that is not in the stream gets its reset value.  Where anything
+ * of the stream cannot be taken over, nothing is.
  */
 bool riscv_vcpu_regs_load(KVMRISCVVCPU *vcpu, int hart, bool has_d,
                           Error **errp);
