@@ -119,6 +119,8 @@ static int shape_pre_save(void *opaque)
     ShapeState *s = opaque;
     Error *err = NULL;
 
+    /* A load that failed half way leaves something. */
+    riscv_aia_shape_clear(&s->stream);
     s->stream = s->ours;
     if (!s->ops->update(&s->stream, &err)) {
         error_report_err(err);

@@ -548,6 +548,8 @@ static int vcpu_pre_save(void *opaque)
         }
     }
 
+    /* A load that failed half way leaves something. */
+    riscv_reg_list_free(&vcpu->stream);
     vcpu->stream = vcpu->regs;
     return 0;
 }
