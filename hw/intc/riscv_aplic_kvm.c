@@ -53,6 +53,10 @@ static int riscv_aplic_kvm_post_load(void *opaque, int version_id)
     RISCVAPLICKVMState *s = opaque;
     Error *err = NULL;
 
+    if (s != first) {
+        error_report("a second APLIC is in the stream, but the kernel has one");
+        return -EINVAL;
+    }
     if (!kvm_riscv_aia_load_aplic(&s->regs, &err)) {
         error_report_err(err);
         return -EINVAL;
