@@ -28,7 +28,10 @@ build-native: FORCE
 	@$(BUILDENV) ninja -C $(BUILDDIR)/native qemu-system-riscv64 \
 	    tests/qtest/riscv-aia-migration-test \
 	    tests/unit/riscv-aia/test-riscv-aia-state \
-	    tests/unit/riscv-aia/test-riscv-aia-shape
+	    tests/unit/riscv-aia/test-riscv-aia-shape \
+	    libio.a libqom.a libqemuutil.a
+	@$(BUILDENV) $(MAKE) -C tests/fuzz QEMU=$(CURDIR)/$(BUILDDIR)/qemu \
+	    NATIVE=$(CURDIR)/$(BUILDDIR)/native OUT=$(CURDIR)/$(BUILDDIR)/fuzz
 
 demo: $(BUILDDIR)/config.mk build-riscv64
 	@tests/lab/demo $(if $(STOCK),--stock)
