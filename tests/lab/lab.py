@@ -395,12 +395,16 @@ class Host:
         cpio.write(self._initrd)
 
         cols, rows = shutil.get_terminal_size()
+        ports = ['ctl', 'out', 'err']
+        for i in range(SLOTS):
+            ports += [f'qmp{i}', f'tty{i}', f'beat{i}']
         settings = {
             'checkout': TOP, 'build': BUILD, 'name': self.name,
             'rows': rows, 'cols': cols,
             'term': os.environ.get('TERM', 'linux'),
             'ip': self.lan.ip if self.lan else '',
             'interactive': '1' if interactive else '',
+            'ports': ' '.join(ports),
         }
         with open(os.path.join(self.share, 'settings'), 'w') as f:
             for k, v in settings.items():
@@ -426,9 +430,6 @@ class Host:
                     f'security_model=none{mode},multidevs=remap',
                     '-device', f'virtio-9p-pci,fsdev={tag},mount_tag={tag}']
         cmd += ['-device', 'virtio-serial-pci,max_ports=16']
-        ports = ['ctl', 'out', 'err']
-        for i in range(SLOTS):
-            ports += [f'qmp{i}', f'tty{i}', f'beat{i}']
         for port in ports:
             cmd += ['-chardev', f'socket,id={port},server=on,wait=off,'
                     f'path={self.socket_path(port)}',

@@ -95,7 +95,7 @@ class Soak:
         mode = self.args.mode[self.hosts.index(host)]
         # Words of the kernel that are worth a warning are complaints.
         arguments = (f'loglevel=5 ipv6.disable=1 TRAFFIC={self.layout()} '
-                     'HEARTBEAT_PAUSE_MS=50')
+                     'HEARTBEAT_PORT=heartbeat HEARTBEAT_PAUSE_MS=50')
         guest = guests.Guest(host, harts=HARTS, aia=mode,
                              console=self.console, arguments=arguments,
                              devices=' '.join(devices))
