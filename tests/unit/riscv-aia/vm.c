@@ -13,9 +13,10 @@
 /* Where in guest physical memory; there is nothing at 0. */
 #define CODE_ADDR      0x1000
 #define TELL_ADDR      (CODE_ADDR + 4)
+#define SSCRATCH_ADDR  (CODE_ADDR + 28)
 
 #define CORE_REG(name) (KVM_REG_RISCV_CORE | KVM_REG_RISCV_CORE_REG(name))
-#define SIP_REG        (KVM_REG_RISCV_CSR | KVM_REG_RISCV_CSR_REG(sip))
+#define CSR_REG(name)  (KVM_REG_RISCV_CSR | KVM_REG_RISCV_CSR_REG(name))
 
 /* SBI's hart state management */
 #define SBI_HSM        0x48534d
@@ -23,7 +24,7 @@
 
 /*
  * What a guest runs: calls SBI, where it is to, then tells its stopei and sip
- * by a store to where nothing is, again and again.
+ * by a store to where nothing is, again and again.  Or it tells its sscratch.
  */
 static const uint32_t guest_code[] = {
     0x00000073, /* ecall */
@@ -33,6 +34,9 @@ static const uint32_t guest_code[] = {
     0x00736333, /* or t1, t1, t2 */
     0x00603023, /* sd t1, 0(zero) */
     0xfedff06f, /* j .-20 */
+    0x14002373, /* csrr t1, sscratch */
+    0x00603023, /* sd t1, 0(zero) */
+    0xff9ff06f, /* j .-8 */
 };
 
 static uint8_t guest_page[4096] QEMU_ALIGNED(4096);
@@ -113,13 +117,13 @@ bool vm_get_seip(VM *vm, uint32_t hart)
 {
     uint64_t sip;
 
-    one_reg(vm, hart, KVM_GET_ONE_REG, SIP_REG, &sip);
+    one_reg(vm, hart, KVM_GET_ONE_REG, CSR_REG(sip), &sip);
     return sip & SIP_SEIP;
 }
 
 void vm_put_seip(VM *vm, uint32_t hart, bool seip)
 {
-    set_reg(vm, hart, SIP_REG, seip ? SIP_SEIP : 0);
+    set_reg(vm, hart, CSR_REG(sip), seip ? SIP_SEIP : 0);
 }
 
 static void set_mp_state(VM *vm, uint32_t hart, uint32_t mp_state)
@@ -152,7 +156,7 @@ static void run(VM *vm, uint32_t hart, uint32_t cpu)
     pin(0);
 }
 
-int vm_enter(VM *vm, uint32_t hart, uint32_t cpu, uint64_t *told)
+static int enter(VM *vm, uint32_t hart, uint32_t cpu, uint64_t *told)
 {
     struct kvm_run *kvm_run = vm->run[hart];
 
@@ -164,13 +168,58 @@ int vm_enter(VM *vm, uint32_t hart, uint32_t cpu, uint64_t *told)
     g_assert_cmphex(kvm_run->mmio.phys_addr, ==, 0);
     g_assert(kvm_run->mmio.is_write && kvm_run->mmio.len == sizeof(*told));
     memcpy(told, kvm_run->mmio.data, sizeof(*told));
-    *told &= MAKE_64BIT_MASK(32, 32) | SIP_SEIP;
 
     /* Complete the store, so that pc may be set. */
     kvm_run->immediate_exit = 1;
     g_assert_cmpint(do_ioctl(vm->vcpu[hart], KVM_RUN, NULL), ==, -EINTR);
     kvm_run->immediate_exit = 0;
     return 0;
+}
+
+int vm_enter(VM *vm, uint32_t hart, uint32_t cpu, uint64_t *told)
+{
+    int ret = enter(vm, hart, cpu, told);
+
+    *told &= MAKE_64BIT_MASK(32, 32) | SIP_SEIP;
+    return ret;
+}
+
+uint64_t vm_read_sscratch(VM *vm, uint32_t hart, uint32_t cpu)
+{
+    uint64_t val;
+
+    set_reg(vm, hart, CORE_REG(regs.pc), SSCRATCH_ADDR);
+    g_assert_cmpint(enter(vm, hart, cpu, &val), ==, 0);
+    return val;
+}
+
+void vm_set_sscratch(VM *vm, uint32_t hart, uint64_t val)
+{
+    set_reg(vm, hart, CSR_REG(sscratch), val);
+}
+
+void vm_load_vcpu(VM *vm, uint32_t hart, uint32_t cpu)
+{
+    /* All signals are taken during KVM_RUN. */
+    struct {
+        struct kvm_signal_mask mask;
+        uint64_t set;
+    } during = { .mask.len = sizeof(during.set) };
+    sigset_t set;
+    int sig;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    raise(SIGUSR1);
+    g_assert_cmpint(do_ioctl(vm->vcpu[hart], KVM_SET_SIGNAL_MASK, &during), ==,
+                    0);
+    pin(cpu);
+    g_assert_cmpint(do_ioctl(vm->vcpu[hart], KVM_RUN, NULL), ==, -EINTR);
+    pin(0);
+    g_assert_cmpint(do_ioctl(vm->vcpu[hart], KVM_SET_SIGNAL_MASK, NULL), ==, 0);
+    sigwait(&set, &sig);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
 int vm_start_next(VM *vm, uint32_t hart, uint32_t cpu, uint64_t *told)

@@ -54,6 +54,13 @@ int vm_enter(VM *vm, uint32_t hart, uint32_t cpu, uint64_t *told);
  */
 int vm_start_next(VM *vm, uint32_t hart, uint32_t cpu, uint64_t *told);
 
+/* KVM_RUN on a CPU of the host; a signal ends it before it enters the guest */
+void vm_load_vcpu(VM *vm, uint32_t hart, uint32_t cpu);
+
+/* sscratch, from outside, and as the guest reads it on a CPU of the host */
+void vm_set_sscratch(VM *vm, uint32_t hart, uint64_t val);
+uint64_t vm_read_sscratch(VM *vm, uint32_t hart, uint32_t cpu);
+
 static inline uint32_t vm_next(uint32_t hart, uint32_t num_harts)
 {
     return (hart + 1) % num_harts;
