@@ -526,7 +526,10 @@ bool kvm_riscv_aia_reset_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
         if (!riscv_imsic_is_wide(&kernel_aia, hartid, &wide, errp)) {
             return false;
         }
-        if (!wide && widen(NULL, hartid, &why) == -EBUSY) {
+        if (!wide) {
+            widen(NULL, hartid, &why);
+        }
+        if (why) {
             /* The guest's own boot code cannot do more either. */
             warn_reportf_err(why, "upper identities of hart %u are not "
                              "reset: ", hartid);
