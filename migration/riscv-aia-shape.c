@@ -16,6 +16,8 @@ typedef struct ShapeState {
     const RISCVAIAShapeOps *ops;
     /* What is sent or was received */
     RISCVAIAShape stream;
+    /* It was received and fits; the memory has yet to come. */
+    bool received;
 } ShapeState;
 
 static ShapeState shape_state;
@@ -164,7 +166,28 @@ static int shape_post_load(void *opaque, int version_id)
         error_report_err(err);
         return -EINVAL;
     }
+    s->received = true;
     return 0;
+}
+
+bool riscv_aia_shape_precedes(const char *idstr, Error **errp)
+{
+    ERRP_GUARD();
+    ShapeState *s = &shape_state;
+
+    if (!s->ops || !g_str_equal(idstr, "ram")) {
+        return true;
+    }
+    if (!s->received) {
+        error_setg(errp, "the source sends no section riscv_aia_shape: it is "
+                   "a QEMU that cannot save a guest with in-kernel AIA");
+        error_append_hint(errp, "Only this fork can, so the guest has to be "
+                          "started in it; one that runs in another QEMU can "
+                          "only be shut down there and started here.\n");
+        return false;
+    }
+    s->received = false;
+    return true;
 }
 
 static bool shape_num_harts_ok(void *opaque, int version_id)
@@ -183,8 +206,9 @@ static const VMStateDescription vmstate_riscv_aia_shape = {
     .name = "riscv_aia_shape",
     .version_id = 1,
     .minimum_version_id = 1,
-    /* Before the guest's memory, and so before all else */
+    /* Before the guest's memory, and so before all else: even its list */
     .early_setup = true,
+    .priority = MIG_PRI_MAX,
     .pre_save = shape_pre_save,
     .post_save = shape_post_save,
     .pre_load = shape_pre_load,

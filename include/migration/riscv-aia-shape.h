@@ -75,6 +75,16 @@ bool riscv_aia_shape_check(const RISCVAIAShape *source,
                            const RISCVAIAShape *ours,
                            bool (*has_reg)(uint64_t id), Error **errp);
 
+/**
+ * riscv_aia_shape_precedes - whether a section may come where it does
+ * @idstr: of a section that is about to be loaded
+ *
+ * The memory may only come after the shape, where one is registered: only what
+ * this file is not part of sends none, and nothing else that it sends would
+ * tell of the interrupt controllers.  Otherwise @errp is set.
+ */
+bool riscv_aia_shape_precedes(const char *idstr, Error **errp);
+
 /* Frees what @shape points to. */
 void riscv_aia_shape_clear(RISCVAIAShape *shape);
 
