@@ -33,12 +33,14 @@ typedef struct RISCVRegList {
  * struct KVMRISCVVCPU - what a vCPU has and QEMU's sections do not carry
  *
  * @ran: in this process, perhaps in a state that a load replaced
+ * @loaded: the stream had this for the section of the vCPU that is loaded
  * @regs: what this kernel offers, sorted by id
  * @stream: what the stream holds
  */
 typedef struct KVMRISCVVCPU {
     uint32_t mp_state;
     bool ran;
+    bool loaded;
     RISCVRegList regs;
     RISCVRegList stream;
 } KVMRISCVVCPU;

@@ -638,7 +638,25 @@ static int vcpu_post_load(void *opaque, int version_id)
     if (!ok) {
         error_report_err(err);
     }
+    vcpu->loaded = ok;
     return ok ? 0 : -EINVAL;
+}
+
+int kvm_riscv_vcpu_check_loaded(CPUState *cs)
+{
+    KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
+
+    if (!vcpu->loaded) {
+        error_report("hart %d: the source sends no subsection cpu/kvm-riscv: "
+                     "it is a QEMU that cannot save a KVM guest whole",
+                     cs->cpu_index);
+        error_printf("Only this fork can, so the guest has to be started in "
+                     "it; one that runs in another QEMU can only be shut down "
+                     "there and started here.\n");
+        return -EINVAL;
+    }
+    vcpu->loaded = false;
+    return 0;
 }
 
 static bool vcpu_needed(void *opaque)

@@ -34,6 +34,12 @@ void kvm_riscv_vcpu_reset(CPUState *cs);
  */
 int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp);
 
+/*
+ * At the end of the load of a vCPU's section: whether its subsection was there.
+ * Returns 0 or a negative errno, having said why.
+ */
+int kvm_riscv_vcpu_check_loaded(CPUState *cs);
+
 /* Whether the hart is stopped in the sense of SBI HSM (section 9). */
 bool kvm_riscv_vcpu_is_stopped(CPUState *cs);
 
