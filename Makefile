@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 BUILDENV = scripts/buildenv run
 CHECK = scripts/check --builddir=$(BUILDDIR)
-SUITES = unit qtest kvm cross-host soak
+SUITES = unit qtest kvm fleet cross-host soak
 
 all: $(BUILDDIR)/config.mk FORCE
 	@$(MAKE) $(BUILDS:%=build-%) build-guests
@@ -52,7 +52,7 @@ $(SUITES:%=check-%): check-%: all
 	@$(CHECK) $*
 
 clean: FORCE
-	rm -rf $(BUILDDIR)
+	rm -rf $(BUILDDIR) build-10.0 build-10.2
 
 help:
 	@echo "make              build the fork (runs ./configure where needed)"
@@ -62,7 +62,7 @@ help:
 	@echo "make soak         move a busy guest 50 times between two hosts"
 	@echo "make check        all suites; each alone:" $(SUITES:%=check-%)
 	@echo "make check-full   the same in their long forms, which takes hours"
-	@echo "make clean        remove $(BUILDDIR); the cache stays"
+	@echo "make clean        remove what was built; the cache stays"
 
 FORCE:
 .PHONY: all demo lab soak check check-full clean help FORCE

@@ -8,7 +8,9 @@
  * QTEST_RISCV_AIA_TCG is set: then guests move with the emulated AIA, as far
  * as that makes sense.  "-m slow" runs all pairs and long forms.
  * QTEST_RISCV_AIA_FILES tells of a host with few guest interrupt files, where
- * only what is about that runs.
+ * only what is about that runs.  QTEST_QEMU_BINARY_STOCK names a QEMU without
+ * our changes, QTEST_QEMU_BINARY_OTHER one with them on another version of
+ * QEMU; with either, guests move between these and nothing else runs.
  */
 
 #include "qemu/osdep.h"
@@ -24,6 +26,9 @@ int main(int argc, char **argv)
         printf("1..0 # SKIP %s\n", guests ? "/dev/kvm cannot be used"
                : "QTEST_RISCV_AIA_GUESTS names no guests");
         return 0;
+    }
+    if (aia_add_fleet_tests()) {
+        return g_test_run();
     }
     aia_add_tick_tests(tcg);
     if (!tcg && aia_guest_files() == AIA_MANY_FILES) {

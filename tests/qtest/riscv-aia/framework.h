@@ -47,6 +47,9 @@ typedef struct AIAMove {
  * @go_on: lets the guest change its state and comes back when it has; what
  *     a snapshot must undo
  * @tcg: the emulated AIA instead of KVM
+ * @binary: variable of the environment that names another QEMU to start than
+ *     QTEST_QEMU_BINARY does, or NULL
+ * @mixed: source and destination are different versions of QEMU
  */
 struct AIACase {
     const AIAMove *move;
@@ -62,6 +65,8 @@ struct AIACase {
     void (*prepare)(QTestState *qts, const AIACase *c);
     void (*go_on)(QTestState *qts, const AIACase *c);
     bool tcg;
+    const char *binary;
+    bool mixed;
 };
 
 /*
@@ -106,8 +111,12 @@ QTestState *aia_start(const AIACase *c, const char *mode, const char *more);
 /* How many sockets the case has. */
 unsigned aia_sockets(const AIACase *c);
 
+bool aia_is_running(QTestState *qts);
 void aia_stop(QTestState *qts);
 void aia_cont(QTestState *qts);
+
+/* Waits for the end of a QEMU that is to fail, and asserts that it does. */
+void aia_wait_failed(QTestState *qts);
 
 /* Saves the state of @qts, which stands, in a file. */
 void aia_save(QTestState *qts, const char *uri);
@@ -145,7 +154,8 @@ char *aia_find_section(char *p, char *end, const char *name, size_t *len);
 
 /*
  * Asserts that the interrupt controllers and vCPUs in two streams hold the
- * same, byte for byte.
+ * same, byte for byte; of the vCPUs of different versions of QEMU, what is
+ * ours.
  */
 void aia_compare_streams(const AIACase *c, const char *a, const char *b);
 
@@ -164,7 +174,13 @@ void aia_tick_boot(QTestState *qts, const AIACase *c);
  */
 void aia_tick_wait(QTestState *qts, const AIACase *c, unsigned by);
 
-/* The cases, each in a file of that name */
+/* Waits for rounds of the guest vcpu_compute; fails if it has found a fault. */
+void aia_compute_wait(QTestState *qts, const AIACase *c, unsigned rounds);
+
+/* Adds the cases with other QEMUs; false where none is named. */
+bool aia_add_fleet_tests(void);
+
+/* The other cases, each in a file of that name */
 void aia_add_info_tests(void);
 void aia_add_shape_tests(void);
 void aia_add_tick_tests(bool tcg);

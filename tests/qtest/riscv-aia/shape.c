@@ -5,6 +5,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/bswap.h"
 #include "migration/migration-util.h"
 #include "migration/migration-qmp.h"
 #include "framework.h"
@@ -55,6 +56,49 @@ static void test_shape(const void *opaque)
     aia_files_free(&f);
 }
 
+/* Where the section has the frequency of the timer: docs/wire-format.md */
+#define TIMEBASE_OFFSET 40
+
+/* A host whose timer is twice as fast is made of the stream of this one. */
+static void test_timebase(const void *opaque)
+{
+    const AIACase *c = opaque;
+    QTestState *from = aia_start(c, c->from, "-S"), *to;
+    g_autofree char *stream = NULL, *more = NULL, *said = NULL, *says = NULL;
+    gsize total;
+    size_t len;
+    uint64_t hz;
+    char *shape;
+    AIAFiles f;
+
+    aia_files_init(&f);
+    aia_tick_boot(from, c);
+    aia_stop(from);
+    aia_save(from, f.uri_a);
+    g_assert_true(g_file_get_contents(f.a, &stream, &total, NULL));
+    shape = aia_find_section(stream, stream + total, "riscv_aia_shape", &len);
+    g_assert_nonnull(shape);
+    hz = ldq_be_p(shape + TIMEBASE_OFFSET);
+    says = g_strdup_printf("cannot take the guest: timer frequency "
+                           "\\(Hz\\): %" PRIu64 " on the source, %" PRIu64
+                           " here\\n", 2 * hz, hz);
+    stq_be_p(shape + TIMEBASE_OFFSET, 2 * hz);
+    g_assert_true(g_file_set_contents(f.b, stream, total, NULL));
+
+    more = g_strdup_printf("-incoming defer 2>%s", f.errors);
+    to = aia_start(c, c->to, more);
+    migrate_incoming_qmp(to, f.uri_b, NULL, "{}");
+    aia_wait_failed(to);
+    g_assert_true(g_file_get_contents(f.errors, &said, NULL, NULL));
+    g_test_message("%s", said);
+    g_assert_true(g_regex_match_simple(says, said, 0, 0));
+
+    aia_cont(from);
+    aia_tick_wait(from, c, 2);
+    qtest_quit(from);
+    aia_files_free(&f);
+}
+
 #define CASE(...) { \
     .guest = "tick", .from = "auto", .to = "auto", .irqchip = "on", \
     .harts = 2, .move = &aia_move_live, __VA_ARGS__ }
@@ -80,10 +124,13 @@ static const ShapeCase cases[] = {
 
 void aia_add_shape_tests(void)
 {
+    static const AIACase timebase = CASE();
+
     for (int i = 0; i < ARRAY_SIZE(cases); i++) {
         g_autofree char *path = g_strdup_printf("riscv-aia/shape/%s",
                                                 cases[i].name);
 
         qtest_add_data_func(path, &cases[i], test_shape);
     }
+    aia_add("riscv-aia/shape/timebase", &timebase, test_timebase);
 }

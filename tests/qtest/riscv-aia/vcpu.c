@@ -248,8 +248,7 @@ static QTestState *move_timed(QTestState *from, const AIACase *c)
 
 /* vcpu_compute: moves that the guest does not know of */
 
-static void wait_for_rounds(QTestState *qts, const AIACase *c,
-                            unsigned rounds)
+void aia_compute_wait(QTestState *qts, const AIACase *c, unsigned rounds)
 {
     int64_t end = deadline();
     CheckReport first, now;
@@ -278,7 +277,7 @@ static void test_compute(const void *opaque)
     QTestState *qts = aia_start(&c, c.from, "");
     int64_t end;
 
-    wait_for_rounds(qts, &c, 1);
+    aia_compute_wait(qts, &c, 1);
     for (int i = 0; i < (g_test_slow() ? 20 : 3); i++) {
         const char *mode = c.from;
 
@@ -286,7 +285,7 @@ static void test_compute(const void *opaque)
         c.from = c.to;
         c.to = mode;
     }
-    wait_for_rounds(qts, &c, 2);
+    aia_compute_wait(qts, &c, 2);
     write_arg(qts, 0, 1);
     end = deadline();
     while (qtest_readq(qts, AIA_REPORT + offsetof(CheckReport, result)) !=
