@@ -1362,6 +1362,38 @@ static void test_put_csr(void)
     }
 }
 
+/*
+ * The guest reads a page that the host shares with others, and writes it while
+ * dirty pages are logged, as during a migration.  Linux 7.2 can have it write
+ * what is shared, see docs/kernel-facts.md; here that is a file, in most
+ * guests the host's page of zeros.
+ */
+static void test_write_shared(void)
+{
+    const uint64_t addr = 0x100000;
+    size_t size = sysconf(_SC_PAGESIZE);
+    int fd = memfd_create("shared", MFD_CLOEXEC);
+    VM *vm = vm_new(1);
+    uint64_t *memory, val;
+
+    g_assert_cmpint(ftruncate(fd, size), ==, 0);
+    memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    g_assert(memory != MAP_FAILED);
+    vm_set_memory(vm, addr, memory, size, false);
+    g_assert_cmphex(vm_read_memory(vm, 0, addr), ==, 0);
+    vm_set_memory(vm, addr, memory, size, true);
+    vm_write_memory(vm, 0, addr, 1);
+    g_assert_cmphex(*memory, ==, 1);
+    g_assert_cmpint(pread(fd, &val, sizeof(val), 0), ==, sizeof(val));
+    if (val) {
+        g_test_incomplete("this kernel writes to shared pages while dirty "
+                          "pages are logged");
+    }
+    vm_free(vm);
+    munmap(memory, size);
+    close(fd);
+}
+
 int main(int argc, char **argv)
 {
     static Case cases[ARRAY_SIZE(modes) * ARRAY_SIZE(shapes)];
@@ -1370,6 +1402,7 @@ int main(int argc, char **argv)
     vm_open_kvm();
     probe();
     g_test_add_func("/riscv-aia/kernel/put-csr", test_put_csr);
+    g_test_add_func("/riscv-aia/kernel/write-shared", test_write_shared);
     g_test_add_func("/riscv-aia/kernel/limits", test_limits);
     g_test_add_func("/riscv-aia/kernel/config", test_config);
     g_test_add_func("/riscv-aia/kernel/offsets", test_offsets);

@@ -14,6 +14,7 @@
 #define CODE_ADDR      0x1000
 #define TELL_ADDR      (CODE_ADDR + 4)
 #define SSCRATCH_ADDR  (CODE_ADDR + 28)
+#define MEMORY_ADDR    (CODE_ADDR + 40)
 
 #define CORE_REG(name) (KVM_REG_RISCV_CORE | KVM_REG_RISCV_CORE_REG(name))
 #define CSR_REG(name)  (KVM_REG_RISCV_CSR | KVM_REG_RISCV_CSR_REG(name))
@@ -25,6 +26,7 @@
 /*
  * What a guest runs: calls SBI, where it is to, then tells its stopei and sip
  * by a store to where nothing is, again and again.  Or it tells its sscratch.
+ * Or it tells what is at a0, and stores a1 there.
  */
 static const uint32_t guest_code[] = {
     0x00000073, /* ecall */
@@ -37,6 +39,10 @@ static const uint32_t guest_code[] = {
     0x14002373, /* csrr t1, sscratch */
     0x00603023, /* sd t1, 0(zero) */
     0xff9ff06f, /* j .-8 */
+    0x00053303, /* ld t1, 0(a0) */
+    0x00603023, /* sd t1, 0(zero) */
+    0x00b53023, /* sd a1, 0(a0) */
+    0x00b03023, /* sd a1, 0(zero) */
 };
 
 static uint8_t guest_page[4096] QEMU_ALIGNED(4096);
@@ -191,6 +197,42 @@ uint64_t vm_read_sscratch(VM *vm, uint32_t hart, uint32_t cpu)
     set_reg(vm, hart, CORE_REG(regs.pc), SSCRATCH_ADDR);
     g_assert_cmpint(enter(vm, hart, cpu, &val), ==, 0);
     return val;
+}
+
+void vm_set_memory(VM *vm, uint64_t addr, void *memory, size_t size,
+                   bool log_dirty)
+{
+    struct kvm_userspace_memory_region slot = {
+        .slot = 1,
+        .flags = log_dirty ? KVM_MEM_LOG_DIRTY_PAGES : 0,
+        .guest_phys_addr = addr,
+        .memory_size = size,
+        .userspace_addr = (uintptr_t)memory,
+    };
+
+    g_assert_cmpint(do_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot), ==,
+                    0);
+}
+
+uint64_t vm_read_memory(VM *vm, uint32_t hart, uint64_t addr)
+{
+    uint64_t val;
+
+    set_reg(vm, hart, CORE_REG(regs.a0), addr);
+    set_reg(vm, hart, CORE_REG(regs.pc), MEMORY_ADDR);
+    g_assert_cmpint(enter(vm, hart, 0, &val), ==, 0);
+    return val;
+}
+
+void vm_write_memory(VM *vm, uint32_t hart, uint64_t addr, uint64_t val)
+{
+    uint64_t told;
+
+    set_reg(vm, hart, CORE_REG(regs.a0), addr);
+    set_reg(vm, hart, CORE_REG(regs.a1), val);
+    set_reg(vm, hart, CORE_REG(regs.pc), MEMORY_ADDR + 8);
+    g_assert_cmpint(enter(vm, hart, 0, &told), ==, 0);
+    g_assert_cmphex(told, ==, val);
 }
 
 void vm_set_sscratch(VM *vm, uint32_t hart, uint64_t val)

@@ -57,6 +57,12 @@ int vm_start_next(VM *vm, uint32_t hart, uint32_t cpu, uint64_t *told);
 /* KVM_RUN on a CPU of the host; a signal ends it before it enters the guest */
 void vm_load_vcpu(VM *vm, uint32_t hart, uint32_t cpu);
 
+/* Memory of the guest, in whole pages */
+void vm_set_memory(VM *vm, uint64_t addr, void *memory, size_t size,
+                   bool log_dirty);
+uint64_t vm_read_memory(VM *vm, uint32_t hart, uint64_t addr);
+void vm_write_memory(VM *vm, uint32_t hart, uint64_t addr, uint64_t val);
+
 /* sscratch, from outside, and as the guest reads it on a CPU of the host */
 void vm_set_sscratch(VM *vm, uint32_t hart, uint64_t val);
 uint64_t vm_read_sscratch(VM *vm, uint32_t hart, uint32_t cpu);
