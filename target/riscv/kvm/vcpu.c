@@ -27,6 +27,7 @@
 #include "trace.h"
 #include "aia.h"
 #include "compat.h"
+#include "dirty-log.h"
 #include "vcpu.h"
 #include "vcpu-state.h"
 
@@ -269,6 +270,9 @@ int kvm_riscv_vcpu_init(CPUState *cs)
         regs->value[i] = regs->reset[i];
     }
     trace_kvm_riscv_vcpu_init(cs->cpu_index, all->n, n);
+    if (!cs->cpu_index) {
+        kvm_riscv_dirty_log_init();
+    }
     cpu->kvm_vcpu = vcpu;
     qemu_add_vm_change_state_handler(vm_state_change, cs);
     return 0;

@@ -9,6 +9,7 @@
 
 #include "qemu/osdep.h"
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/un.h>
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
@@ -470,8 +471,21 @@ static void add_devices(const char *name, const char *mode)
     });
 }
 
+/* Without huge pages, each of which would become the guest's as a whole */
+static void test_memory(const void *opaque)
+{
+    g_assert_cmpint(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0), ==, 0);
+    aia_test_check(opaque);
+    g_assert_cmpint(prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0), ==, 0);
+}
+
 void aia_add_check_tests(void)
 {
+    static const AIACase memory = {
+        .guest = "memory", .move = &check_move_live, .from = "emul",
+        .to = "emul", .irqchip = "on", .harts = 2,
+    };
+
     add_aplic("", &check_move_file, "emul", 0x80);
     add_aplic("", &check_move_live, "hwaccel", 0x10);
     add_aplic("", &aia_move_snapshot, "auto", 0x08);
@@ -480,6 +494,7 @@ void aia_add_check_tests(void)
     add_imsic("", &check_move_file, "auto", 2, 2);
     add_imsic("", &check_move_live, "hwaccel", 2, 1);
     add_imsic("", &aia_move_snapshot, "auto", 2, 4);
+    aia_add("riscv-aia/memory/live/emul", &memory, test_memory);
     add_devices("", "emul");
     add_devices("", "auto");
     if (!g_test_slow()) {

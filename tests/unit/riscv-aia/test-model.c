@@ -1371,7 +1371,7 @@ static void test_put_csr(void)
 static void test_write_shared(void)
 {
     const uint64_t addr = 0x100000;
-    size_t size = sysconf(_SC_PAGESIZE);
+    size_t size = qemu_real_host_page_size();
     int fd = memfd_create("shared", MFD_CLOEXEC);
     VM *vm = vm_new(1);
     uint64_t *memory, val;
