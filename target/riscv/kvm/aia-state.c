@@ -303,10 +303,16 @@ bool riscv_imsic_is_wide(const RISCVAIAAccess *aia, uint32_t hart, bool *wide,
         !set_imsic(aia, hart, AIA_IMSIC_EIE(0), val ^ BIT_ULL(32), errp)) {
         return false;
     }
-    /* The bit goes back whatever comes of the read. */
+    /*
+     * The bit goes back whatever comes of the read, and of the first attempt:
+     * the guest may have to go on with it.
+     */
     read = get_imsic(aia, hart, AIA_IMSIC_EIE(0), &flipped, errp);
-    if (!set_imsic(aia, hart, AIA_IMSIC_EIE(0), val, read ? errp : NULL) ||
-        !read) {
+    if (!set_imsic(aia, hart, AIA_IMSIC_EIE(0), val, read ? errp : NULL)) {
+        set_imsic(aia, hart, AIA_IMSIC_EIE(0), val, NULL);
+        return false;
+    }
+    if (!read) {
         return false;
     }
     *wide = flipped != val;
