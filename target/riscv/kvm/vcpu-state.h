@@ -34,6 +34,7 @@ typedef struct RISCVRegList {
  *
  * @ran: in this process, perhaps in a state that a load replaced
  * @loaded: the stream had this for the section of the vCPU that is loaded
+ * @owed: registers of the guest that could not be put back, if any
  * @regs: what this kernel offers, sorted by id
  * @stream: what the stream holds
  */
@@ -41,6 +42,7 @@ typedef struct KVMRISCVVCPU {
     uint32_t mp_state;
     bool ran;
     bool loaded;
+    struct RISCVEnterState *owed;
     RISCVRegList regs;
     RISCVRegList stream;
 } KVMRISCVVCPU;

@@ -15,6 +15,7 @@
 #include <linux/kvm.h>
 
 #include "qapi/error.h"
+#include "qemu/cacheflush.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/memalign.h"
@@ -125,6 +126,79 @@ static int get_mp_state(CPUState *cs, uint32_t *val, Error **errp)
     }
     *val = mp_state.mp_state;
     return 0;
+}
+
+/*
+ * What the one entry into the guest needs, and therefore changes.  Our list of
+ * registers is reset for it: then the mode is right, and the kernel does not
+ * write steal time to where the guest may have something else by now.
+ */
+static const uint64_t enter_reg[] = {
+    CORE_REG(regs.pc), CORE_REG(regs.a0), CSR_REG(sstatus), CSR_REG(satp),
+};
+
+static int set_enter_regs(CPUState *cs, const uint64_t *value, Error **errp)
+{
+    for (int i = 0; i < ARRAY_SIZE(enter_reg); i++) {
+        int ret = set_reg(cs, enter_reg[i], value[i], errp);
+
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    return 0;
+}
+
+/* What the guest had before an entry */
+struct RISCVEnterState {
+    uint64_t enter[ARRAY_SIZE(enter_reg)];
+    uint32_t mp_state;
+    uint64_t list[];
+};
+
+static struct RISCVEnterState *get_enter_state(CPUState *cs, Error **errp)
+{
+    const RISCVRegList *regs = &RISCV_CPU(cs)->kvm_vcpu->regs;
+    struct RISCVEnterState *state =
+        g_malloc(sizeof(*state) + regs->num * sizeof(state->list[0]));
+    int ret = get_mp_state(cs, &state->mp_state, errp);
+
+    for (int i = 0; i < ARRAY_SIZE(enter_reg) && !ret; i++) {
+        ret = get_reg(cs, enter_reg[i], &state->enter[i], errp);
+    }
+    for (uint32_t i = 0; i < regs->num && !ret; i++) {
+        ret = get_reg(cs, regs->id[i], &state->list[i], errp);
+    }
+    if (ret) {
+        g_free(state);
+        return NULL;
+    }
+    return state;
+}
+
+static int set_enter_state(CPUState *cs, const uint64_t *enter,
+                           const uint64_t *list, uint32_t mp_state,
+                           Error **errp)
+{
+    return put_regs(cs, list, errp) ?: set_enter_regs(cs, enter, errp) ?:
+           set_mp_state(cs, mp_state, errp);
+}
+
+/* The guest must neither run nor be saved before it has back what is its. */
+static int put_owed(CPUState *cs, Error **errp)
+{
+    KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
+    const struct RISCVEnterState *owed = vcpu->owed;
+    int ret;
+
+    if (!owed) {
+        return 0;
+    }
+    ret = set_enter_state(cs, owed->enter, owed->list, owed->mp_state, errp);
+    if (!ret) {
+        g_clear_pointer(&vcpu->owed, g_free);
+    }
+    return ret;
 }
 
 bool kvm_riscv_vcpu_is_stopped(CPUState *cs)
@@ -303,27 +377,6 @@ typedef struct EnterOnce {
     int ret;
 } EnterOnce;
 
-/*
- * What the one entry into the guest needs, and therefore changes.  Our list of
- * registers is reset for it: then the mode is right, and the kernel does not
- * write steal time to where the guest may have something else by now.
- */
-static const uint64_t enter_reg[] = {
-    CORE_REG(regs.pc), CORE_REG(regs.a0), CSR_REG(sstatus), CSR_REG(satp),
-};
-
-static int set_enter_regs(CPUState *cs, const uint64_t *value, Error **errp)
-{
-    for (int i = 0; i < ARRAY_SIZE(enter_reg); i++) {
-        int ret = set_reg(cs, enter_reg[i], value[i], errp);
-
-        if (ret < 0) {
-            return ret;
-        }
-    }
-    return 0;
-}
-
 static int run_enter_code(CPUState *cs, const EnterOnce *enter, Error **errp)
 {
     struct kvm_run *run = cs->kvm_run;
@@ -350,6 +403,8 @@ static int run_enter_code(CPUState *cs, const EnterOnce *enter, Error **errp)
     ret = kvm_vcpu_ioctl(cs, KVM_RUN, 0);
     run->immediate_exit = 0;
     if (ret != -EINTR) {
+        /* The kernel takes from here whether there is a store to complete. */
+        run->exit_reason = KVM_EXIT_UNKNOWN;
         error_setg(errp, "hart %d cannot complete its store (KVM_RUN: %d)",
                    cs->cpu_index, ret);
         return -EIO;
@@ -357,53 +412,28 @@ static int run_enter_code(CPUState *cs, const EnterOnce *enter, Error **errp)
     return 0;
 }
 
-static int get_enter_state(CPUState *cs, uint64_t *enter, uint64_t *list,
-                           uint32_t *mp_state, Error **errp)
-{
-    const RISCVRegList *regs = &RISCV_CPU(cs)->kvm_vcpu->regs;
-    int ret = get_mp_state(cs, mp_state, errp);
-
-    for (int i = 0; i < ARRAY_SIZE(enter_reg) && !ret; i++) {
-        ret = get_reg(cs, enter_reg[i], &enter[i], errp);
-    }
-    for (uint32_t i = 0; i < regs->num && !ret; i++) {
-        ret = get_reg(cs, regs->id[i], &list[i], errp);
-    }
-    return ret;
-}
-
-static int set_enter_state(CPUState *cs, const uint64_t *enter,
-                           const uint64_t *list, uint32_t mp_state,
-                           Error **errp)
-{
-    return put_regs(cs, list, errp) ?: set_enter_regs(cs, enter, errp) ?:
-           set_mp_state(cs, mp_state, errp);
-}
-
 static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
 {
     EnterOnce *enter = arg.host_ptr;
-    const RISCVRegList *regs = &RISCV_CPU(cs)->kvm_vcpu->regs;
+    KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
     const uint64_t ours[] = { enter->code_gpa, enter->store_gpa, 0, 0 };
-    g_autofree uint64_t *list = g_new(uint64_t, regs->num);
-    uint64_t guests[ARRAY_SIZE(enter_reg)];
-    uint32_t mp_state = 0;
-    int ret;
 
     QEMU_BUILD_BUG_ON(ARRAY_SIZE(ours) != ARRAY_SIZE(enter_reg));
-    enter->ret = get_enter_state(cs, guests, list, &mp_state, enter->errp);
-    if (enter->ret) {
+    /* Only run_enter_code() may answer -EBUSY. */
+    enter->ret = -EIO;
+    if (put_owed(cs, enter->errp) < 0) {
         return;
     }
-    enter->ret = set_enter_state(cs, ours, regs->reset, KVM_MP_STATE_RUNNABLE,
-                                 enter->errp);
-    if (!enter->ret) {
+    vcpu->owed = get_enter_state(cs, enter->errp);
+    if (!vcpu->owed) {
+        return;
+    }
+    if (set_enter_state(cs, ours, vcpu->regs.reset, KVM_MP_STATE_RUNNABLE,
+                        enter->errp) == 0) {
         enter->ret = run_enter_code(cs, enter, enter->errp);
     }
-    ret = set_enter_state(cs, guests, list, mp_state,
-                          enter->ret ? NULL : enter->errp);
-    if (!enter->ret) {
-        enter->ret = ret;
+    if (put_owed(cs, enter->ret == -EIO ? NULL : enter->errp) < 0) {
+        enter->ret = -EIO;
     }
 }
 
@@ -428,40 +458,44 @@ static int enter_once(CPUState *cs, uint32_t insn, Error **errp)
 {
     const uint32_t insns[] = { insn, SW_ZERO_A0, LOOP };
     uint64_t page = qemu_real_host_page_size();
-    void *code = qemu_memalign(page, page);
+    /* For good: a slot that cannot be removed is taken again by the next. */
+    static void *code;
     EnterOnce enter = { .errp = errp };
     struct kvm_userspace_memory_region slot = {
         /* The last one; kvm-all.c gives out the first. */
         .slot = kvm_check_extension(kvm_state, KVM_CAP_NR_MEMSLOTS) - 1,
         .memory_size = page,
-        .userspace_addr = (uintptr_t)code,
     };
     int ret;
+
+    if (!code) {
+        code = qemu_memalign(page, page);
+        memset(code, 0, page);
+    }
+    memcpy(code, insns, sizeof(insns));
+    flush_idcache_range((uintptr_t)code, (uintptr_t)code, sizeof(insns));
+    slot.userspace_addr = (uintptr_t)code;
 
     enter.code_gpa = find_hole(0);
     enter.store_gpa = find_hole(enter.code_gpa + page);
     slot.guest_phys_addr = enter.code_gpa;
-    memset(code, 0, page);
-    memcpy(code, insns, sizeof(insns));
 
     ret = kvm_vm_ioctl(kvm_state, KVM_SET_USER_MEMORY_REGION, &slot);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "no KVM memory slot for a page at 0x%"
                          PRIx64, enter.code_gpa);
-        qemu_vfree(code);
-        return ret;
+        return -EIO;
     }
     run_on_cpu(cs, do_enter_once, RUN_ON_CPU_HOST_PTR(&enter));
     slot.memory_size = 0;
     ret = kvm_vm_ioctl(kvm_state, KVM_SET_USER_MEMORY_REGION, &slot);
     if (ret < 0) {
-        if (!enter.ret) {
+        if (enter.ret != -EIO) {
             error_setg_errno(errp, -ret, "the KVM memory slot at 0x%" PRIx64
                              " cannot be removed", enter.code_gpa);
         }
-        return ret;
+        return -EIO;
     }
-    qemu_vfree(code);
     trace_kvm_riscv_vcpu_enter_once(cs->cpu_index, enter.ret);
     return enter.ret;
 }
@@ -509,8 +543,10 @@ int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
 
     /* Nothing in QEMU changes these registers while the guest runs. */
     if (level < KVM_PUT_RESET_STATE) {
-        return kvm_riscv_aia_put_vcpu(cs, level, errp);
+        ret = put_owed(cs, errp);
+        return ret < 0 ? ret : kvm_riscv_aia_put_vcpu(cs, level, errp);
     }
+    g_clear_pointer(&vcpu->owed, g_free);
 
     ret = put_regs(cs, vcpu->regs.value, errp);
     if (ret < 0) {
@@ -538,7 +574,7 @@ static int vcpu_pre_save(void *opaque)
     Error *err = NULL;
     int ret;
 
-    ret = get_mp_state(cs, &vcpu->mp_state, &err);
+    ret = put_owed(cs, &err) ?: get_mp_state(cs, &vcpu->mp_state, &err);
     if (ret < 0) {
         error_report_err(err);
         return ret;
