@@ -22,7 +22,8 @@ build-guests: FORCE
 build-riscv64: FORCE
 	@$(BUILDENV) ninja -C $(BUILDDIR)/riscv64 qemu-system-riscv64 \
 	    tests/qtest/riscv-aia-migration-test \
-	    tests/unit/riscv-aia/test-riscv-aia-model
+	    tests/unit/riscv-aia/test-riscv-aia-model \
+	    tests/qtest/riscv-aia/riscv-aia-fault.so
 
 build-native: FORCE
 	@$(BUILDENV) ninja -C $(BUILDDIR)/native qemu-system-riscv64 \

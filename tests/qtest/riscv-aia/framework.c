@@ -551,7 +551,7 @@ static void run_job(QTestState *qts, const char *id)
                              "{'id': %s}}", id);
 }
 
-static void make_disk(QTestState *qts, const char *file)
+void aia_disk_add(QTestState *qts, const char *file)
 {
     g_assert_true(g_file_set_contents(file, "", 0, NULL));
     qtest_qmp_assert_success(
@@ -567,7 +567,7 @@ static void make_disk(QTestState *qts, const char *file)
         "'node-name': 'disk0', 'file': 'file0'}}");
 }
 
-static void remove_disk(QTestState *qts)
+void aia_disk_remove(QTestState *qts)
 {
     qtest_qmp_assert_success(qts, "{'execute': 'blockdev-del', "
                              "'arguments': {'node-name': 'disk0'}}");
@@ -590,7 +590,7 @@ static QTestState *move_snapshot(QTestState *qts, const AIACase *c)
     AIAFiles f;
 
     aia_files_init(&f);
-    make_disk(qts, f.disk);
+    aia_disk_add(qts, f.disk);
     if (aia_is_running(qts)) {
         aia_stop(qts);
     }
@@ -605,7 +605,7 @@ static QTestState *move_snapshot(QTestState *qts, const AIACase *c)
     g_assert_cmpmem(loaded, sizeof(loaded), saved, sizeof(saved));
     aia_save(qts, f.uri_b);
     aia_compare_streams(c, f.a, f.b);
-    remove_disk(qts);
+    aia_disk_remove(qts);
     aia_cont(qts);
     aia_files_free(&f);
     return qts;

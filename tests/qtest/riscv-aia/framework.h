@@ -143,6 +143,10 @@ typedef struct AIAFiles {
 void aia_files_init(AIAFiles *f);
 void aia_files_free(AIAFiles *f);
 
+/* A disk that takes snapshots, without a device. */
+void aia_disk_add(QTestState *qts, const char *file);
+void aia_disk_remove(QTestState *qts);
+
 /*
  * Finds the next section called @name between @p and @end, which are in a
  * stream; returns its data, which is followed by a footer of
@@ -187,5 +191,6 @@ void aia_add_tick_tests(bool tcg);
 void aia_add_check_tests(void);
 void aia_add_few_files_tests(void);
 void aia_add_vcpu_tests(void);
+void aia_add_fault_tests(void);
 
 #endif

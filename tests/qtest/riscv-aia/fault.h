@@ -1,0 +1,48 @@
+/*
+ * What a test and the library preloaded into its QEMU tell each other
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Lies in a file that both map, which FAULT_ENV names to the library.
+ */
+
+#ifndef RISCV_AIA_FAULT_H
+#define RISCV_AIA_FAULT_H
+
+#define FAULT_ENV "QTEST_RISCV_AIA_FAULT"
+#define FAULT_ANY UINT64_MAX
+#define FAULT_LOG 8192
+
+typedef struct FaultCall {
+    uint64_t request;
+    uint64_t subject;
+} FaultCall;
+
+/**
+ * FaultControl - which calls of ioctl() fail
+ * @request: as of ioctl(); set last, 0 while nothing is armed, FAULT_ANY for
+ *     whichever
+ * @mask, @match: only calls whose subject & @mask is @match count
+ * @nth: of these the one that fails, from 1; 0 for none
+ * @times: so many fail, from @nth on
+ * @error: errno of the failure; 0 to let them through and only set @heap
+ * @calls: the library's: how many have counted
+ * @failed: the library's: how many of them were to fail
+ * @heap: the library's: bytes that malloc() had given out at the last of those
+ * @call: the library's: those that counted; the subject is the id of a
+ *     register, or group << 32 | attr of an attribute
+ */
+typedef struct FaultControl {
+    uint64_t request;
+    uint64_t mask;
+    uint64_t match;
+    uint32_t nth;
+    uint32_t times;
+    int32_t error;
+    uint32_t calls;
+    uint32_t failed;
+    uint64_t heap;
+    FaultCall call[FAULT_LOG];
+} FaultControl;
+
+#endif
