@@ -39,6 +39,7 @@ int main(int argc, char **argv)
     }
     if (!tcg && aia_guest_files() == 1) {
         aia_add_few_files_tests();
+        aia_add_confined_tests();
         aia_add_fault_tests();
         aia_add_phase_tests();
     }

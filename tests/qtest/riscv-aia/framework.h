@@ -191,6 +191,7 @@ void aia_add_tick_tests(bool tcg);
 void aia_add_check_tests(void);
 void aia_add_few_files_tests(void);
 void aia_add_vcpu_tests(void);
+void aia_add_confined_tests(void);
 void aia_add_fault_tests(void);
 void aia_add_phase_tests(void);
 
