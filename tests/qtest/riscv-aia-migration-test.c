@@ -42,6 +42,7 @@ int main(int argc, char **argv)
         aia_add_confined_tests();
         aia_add_fault_tests();
         aia_add_phase_tests();
+        aia_add_stream_tests();
     }
     return g_test_run();
 }

@@ -194,5 +194,6 @@ void aia_add_vcpu_tests(void);
 void aia_add_confined_tests(void);
 void aia_add_fault_tests(void);
 void aia_add_phase_tests(void);
+void aia_add_stream_tests(void);
 
 #endif

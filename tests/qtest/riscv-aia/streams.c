@@ -1,0 +1,502 @@
+/*
+ * Streams that no source would send
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The stream of a guest of tests/guests/tick.c is changed and loaded: the
+ * destination must refuse it with an error or run a guest that is right.  The
+ * layout of the sections is that of docs/wire-format.md.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "migration/migration-qmp.h"
+#include "qobject/qdict.h"
+#include "stream.h"
+#include "watched.h"
+
+static const AIACase tick = {
+    .guest = "tick", .from = "auto", .to = "auto", .irqchip = "on",
+    .harts = 2, .options = "-m 16M",
+};
+
+/* The stream of a guest that has taken interrupts of every kind */
+static AIAStream *make_stream(AIAFiles *f)
+{
+    QTestState *qts = aia_start(&tick, tick.from, "");
+    AIAStream *s;
+
+    aia_tick_wait(qts, &tick, 1);
+    aia_stop(qts);
+    migrate_qmp(qts, NULL, f->uri_a, NULL, "{}");
+    wait_for_migration_complete(qts);
+    qtest_quit(qts);
+    s = aia_stream_read(f->a);
+    return s;
+}
+
+/*
+ * Fields
+ */
+
+typedef enum Where {
+    APLIC, IMSIC, REGS, SHAPE, REGS_VERSION, SECTION_VERSION, SECTION_INSTANCE,
+} Where;
+
+static const char *const section_name[] = {
+    [APLIC] = "riscv_aplic_kvm",
+    [IMSIC] = "riscv_imsic_kvm",
+    [REGS] = "cpu",
+    [SHAPE] = "riscv_aia_shape",
+    [REGS_VERSION] = "cpu",
+    [SECTION_VERSION] = "riscv_aplic_kvm",
+    [SECTION_INSTANCE] = "riscv_imsic_kvm",
+};
+
+/* Where the fields of a section begin; of hart 1, where there is one each. */
+static size_t base(const AIAStream *s, Where where)
+{
+    unsigned nth = where == IMSIC || where == REGS;
+    const AIASection *section = aia_stream_find(s, section_name[where], nth);
+
+    switch (where) {
+    case REGS:
+        return aia_stream_subsection(s, section, "cpu/kvm-riscv");
+    case REGS_VERSION:
+        return aia_stream_subsection(s, section, "cpu/kvm-riscv") - 4;
+    case SECTION_VERSION:
+        return section->data - 4;
+    case SECTION_INSTANCE:
+        return section->data - 8;
+    default:
+        return section->data;
+    }
+}
+
+typedef enum Array {
+    NONE,
+    SOURCECFG, TARGET, PENDING, ENABLED, INPUT,
+    EIP, EIE,
+    ID, VALUE, RESET,
+    HART_ID, IMSIC_ADDR, NUM_USED, USED,
+} Array;
+
+/* Offset of an array, and the length of an element of it. */
+static size_t array(const AIAStream *s, Where where, Array which,
+                    unsigned *bytes)
+{
+    const uint8_t *p = s->bytes + base(s, where);
+    uint32_t sources = ldl_be_p(p);
+    uint32_t words = DIV_ROUND_UP(sources + 1, 32);
+    uint32_t num = ldl_be_p(p + 4);
+    uint32_t harts = ldl_be_p(p + 56);
+
+    *bytes = which >= ID && which != NUM_USED ? 8 : 4;
+    switch (which) {
+    case NONE:
+        return 0;
+    case SOURCECFG:
+        return 12;
+    case TARGET:
+        return 12 + 4 * sources;
+    case PENDING:
+    case ENABLED:
+    case INPUT:
+        return 12 + 8 * sources + (which - PENDING) * 4 * words;
+    case EIP:
+    case EIE:
+        return 16 + (which - EIP) * 4 * num;
+    case ID:
+    case VALUE:
+    case RESET:
+        return 8 + (which - ID) * 8 * num;
+    case HART_ID:
+    case IMSIC_ADDR:
+        return 60 + (which - HART_ID) * 8 * harts;
+    case NUM_USED:
+    case USED:
+        return 60 + 16 * harts + (which - NUM_USED) * 4;
+    }
+    g_assert_not_reached();
+}
+
+/**
+ * Change - of one field, to a value that makes no sense
+ * @offset: into the section, or the element of @array
+ * @bytes: length of a field outside of arrays, 4 if not given
+ * @value: what it is to be; ORed to what it is if @bits
+ * @error: regular expression that matches what the destination says of it
+ */
+typedef struct Change {
+    Where where;
+    Array array;
+    unsigned offset;
+    unsigned bytes;
+    uint64_t value;
+    bool bits;
+    const char *error;
+} Change;
+
+/* Register ids of KVM for RISC-V: architecture, size, type */
+#define REG(size, type) (0x8000000000000000 | (uint64_t)(size) << 52 | \
+                         (uint64_t)(type) << 24)
+
+static const Change changes[] = {
+    { APLIC, .value = 0, .error = "number of APLIC sources" },
+    { APLIC, .value = 97, .error = "number of APLIC sources" },
+    { APLIC, .value = UINT32_MAX, .error = "number of APLIC sources" },
+    { APLIC, .offset = 4, .value = 0x200, .bits = true, .error = "domaincfg" },
+    { APLIC, .offset = 8, .value = 0x1000, .bits = true, .error = "genmsi" },
+    { APLIC, SOURCECFG, 0, .value = 8, .error = "source 1: sourcecfg" },
+    { APLIC, SOURCECFG, 95, .value = 0x400, .error = "source 96: sourcecfg" },
+    { APLIC, TARGET, 41, .value = 0x800, .bits = true,
+      .error = "source 42: target" },
+    { APLIC, PENDING, 0, .value = 1, .bits = true, .error = "outside of 1" },
+    { APLIC, PENDING, 3, .value = 2, .bits = true, .error = "outside of 1" },
+    { APLIC, ENABLED, 0, .value = 1, .bits = true, .error = "outside of 1" },
+    { APLIC, ENABLED, 3, .value = 0x80000000, .bits = true,
+      .error = "outside of 1" },
+    { APLIC, INPUT, 0, .value = 1, .bits = true, .error = "outside of 1" },
+    { APLIC, INPUT, 3, .value = 2, .bits = true, .error = "outside of 1" },
+
+    { IMSIC, .value = 0, .error = "hart ids must be the same" },
+    { IMSIC, .value = 2, .error = "hart ids must be the same" },
+    { IMSIC, .offset = 4, .value = 0, .error = "number of identities" },
+    { IMSIC, .offset = 4, .value = 10, .error = "number of identities" },
+    { IMSIC, .offset = 4, .value = UINT32_MAX,
+      .error = "number of identities" },
+    { IMSIC, .offset = 8, .value = 2, .error = "hart 1: eidelivery" },
+    { IMSIC, .offset = 8, .value = 0x40000000, .error = "hart 1: eidelivery" },
+    { IMSIC, .offset = 12, .value = 256, .error = "hart 1: eithreshold" },
+    { IMSIC, .offset = 12, .value = UINT32_MAX,
+      .error = "hart 1: eithreshold" },
+    { IMSIC, EIP, 0, .value = 1, .bits = true, .error = "hart 1: identity 0" },
+    { IMSIC, EIE, 0, .value = 1, .bits = true, .error = "hart 1: identity 0" },
+
+    { REGS, .value = 2, .error = "MP state of hart 1" },
+    { REGS, .value = UINT32_MAX, .error = "MP state of hart 1" },
+    { REGS, .offset = 4, .value = 4097, .error = "number of KVM registers" },
+    { REGS, .offset = 4, .value = UINT32_MAX,
+      .error = "number of KVM registers" },
+    { REGS, .offset = 4, .value = 0, .error = "" },
+    { REGS, .offset = 4, .value = 1, .error = "" },
+    { REGS, .offset = 4, .value = 4096, .error = "" },
+    /* CONFIG isa, ISA_EXT, SBI_EXT, CORE pc, TIMER compare */
+    { REGS, ID, 0, .value = REG(3, 1), .error = "does not belong" },
+    { REGS, ID, 0, .value = REG(3, 7), .error = "does not belong" },
+    { REGS, ID, 0, .value = REG(3, 8), .error = "does not belong" },
+    { REGS, ID, 0, .value = REG(3, 2), .error = "does not belong" },
+    { REGS, ID, 0, .value = REG(3, 4) + 2, .error = "does not belong" },
+    /* CORE mode with 32 and 128 bits, the same twice, of ARM, of no type */
+    { REGS, ID, 0, .value = REG(2, 2) + 32, .error = "register 0x802" },
+    { REGS, ID, 0, .value = REG(4, 2) + 32, .error = "register 0x804" },
+    { REGS, ID, 1, .value = REG(3, 2) + 32, .error = "register 0x803" },
+    { REGS, ID, 0, .value = 0x6030000000100000, .error = "register 0x603" },
+    { REGS, ID, 0, .value = REG(3, 0xff), .error = "register 0x803" },
+    { REGS, VALUE, 0, .value = 7, .error = "register 0x803" },
+    { REGS_VERSION, .value = 2, .error = "too new" },
+
+    { SHAPE, .offset = 0, .value = 1, .error = "kernel-irqchip: split" },
+    { SHAPE, .offset = 8, .value = 97, .error = "sources: 97 on the source" },
+    { SHAPE, .offset = 12, .value = 63, .error = "identities: 63 on" },
+    { SHAPE, .offset = 16, .value = 1, .error = "group index bits: 1 on" },
+    { SHAPE, .offset = 24, .value = 3, .error = "hart index bits: 3 on" },
+    { SHAPE, .offset = 28, .value = 2, .error = "guest index bits: 2 on" },
+    { SHAPE, .offset = 32, .bytes = 8, .value = 0xc000000,
+      .error = "APLIC address: 0xc000000 on" },
+    { SHAPE, .offset = 40, .bytes = 8, .value = 1000000,
+      .error = "timer frequency.*: 1000000 on" },
+    { SHAPE, .offset = 48, .bytes = 8, .value = 1 << 9, .bits = true,
+      .error = "extension J" },
+    { SHAPE, .offset = 56, .value = 4097, .error = "number of harts" },
+    { SHAPE, .offset = 56, .value = 0, .error = "" },
+    { SHAPE, HART_ID, 1, .value = 5, .error = "hart id: 5 on" },
+    { SHAPE, IMSIC_ADDR, 1, .value = 0x28002000,
+      .error = "address of hart 1: 0x28002000 on" },
+    { SHAPE, NUM_USED, 0, .value = 4097, .error = "number of KVM registers" },
+
+    { SECTION_VERSION, .value = 2, .error = "unsupported version 2" },
+    { SECTION_INSTANCE, .value = 7, .error = "Unknown savevm section" },
+};
+
+static void change(AIAStream *s, const Change *c)
+{
+    unsigned bytes;
+    size_t at = base(s, c->where) + array(s, c->where, c->array, &bytes);
+    uint64_t value = c->value;
+
+    bytes = c->array ? bytes : c->bytes ?: 4;
+    at += c->array ? c->offset * bytes : c->offset;
+    if (c->bits) {
+        value |= ldn_be_p(s->bytes + at, bytes);
+    }
+    g_assert_cmphex(value, !=, ldn_be_p(s->bytes + at, bytes));
+    stn_be_p(s->bytes + at, bytes, value);
+}
+
+/* Loads @file; returns what the destination said if it refused it. */
+static char *refused(const char *uri)
+{
+    char *words = NULL;
+    AIAWatched to = { 0 };
+
+    aia_watched_start(&to, &tick, tick.to, "-S -incoming defer");
+    migrate_incoming_qmp(to.qts, uri, NULL, "{}");
+    if (!aia_watched_loaded(&to)) {
+        words = aia_watched_words(&to);
+    }
+    aia_watched_quit(&to);
+    return words;
+}
+
+/* The sections of the devices are enough to have one refused. */
+static void test_fields(void)
+{
+    AIAStream *whole;
+    char *words;
+    AIAFiles f;
+
+    aia_files_init(&f);
+    whole = make_stream(&f);
+    aia_stream_write(whole, f.a, false);
+    g_assert_null(refused(f.uri_a));
+    for (int i = 0; i < ARRAY_SIZE(changes); i++) {
+        const Change *c = &changes[i];
+        AIAStream *s = aia_stream_copy(whole);
+
+        g_test_message("%s, array %d, %u: 0x%" PRIx64, section_name[c->where],
+                       c->array, c->offset, c->value);
+        change(s, c);
+        aia_stream_write(s, f.a, false);
+        words = refused(f.uri_a);
+        if (!words || !g_regex_match_simple(c->error, words, 0, 0)) {
+            g_test_message("not refused for \"%s\": %s", c->error,
+                           words ?: "loaded");
+            g_test_fail();
+        }
+        g_free(words);
+        aia_stream_free(s);
+    }
+    aia_stream_free(whole);
+    aia_files_free(&f);
+}
+
+/*
+ * Sections
+ */
+
+static unsigned index_of(const AIAStream *s, const char *name, unsigned nth)
+{
+    return aia_stream_find(s, name, nth) - s->sections;
+}
+
+static void drop(AIAStream *s, unsigned i)
+{
+    g_free(s->sections[i].name);
+    s->num--;
+    memmove(&s->sections[i], &s->sections[i + 1],
+            (s->num - i) * sizeof(*s->sections));
+}
+
+/* Has the section @i follow that which is at @to without it. */
+static void move(AIAStream *s, unsigned i, unsigned to)
+{
+    AIASection section = s->sections[i];
+
+    memmove(&s->sections[i], &s->sections[i + 1],
+            (s->num - 1 - i) * sizeof(*s->sections));
+    memmove(&s->sections[to + 1], &s->sections[to],
+            (s->num - 1 - to) * sizeof(*s->sections));
+    s->sections[to] = section;
+}
+
+static void repeat(AIAStream *s, unsigned i)
+{
+    s->sections = g_renew(AIASection, s->sections, s->num + 1);
+    s->sections[s->num] = s->sections[i];
+    s->sections[s->num].name = g_strdup(s->sections[i].name);
+    s->num++;
+}
+
+/* Whether two streams hold the same in all interrupt controllers. */
+static void check_same_aia(const AIAStream *a, const AIAStream *b)
+{
+    for (unsigned i = 0; i < b->num; i++) {
+        const AIASection *x = &b->sections[i], *y = NULL;
+
+        if (!g_str_equal(x->name, "riscv_aplic_kvm") &&
+            !g_str_equal(x->name, "riscv_imsic_kvm")) {
+            continue;
+        }
+        /* The last one counts where there are more. */
+        for (unsigned j = 0; j < a->num; j++) {
+            if (g_str_equal(a->sections[j].name, x->name) &&
+                a->sections[j].instance == x->instance) {
+                y = &a->sections[j];
+            }
+        }
+        g_assert_nonnull(y);
+        g_assert_cmpmem(b->bytes + x->data, x->end - 5 - x->data,
+                        a->bytes + y->data, y->end - 5 - y->data);
+    }
+}
+
+/*
+ * Loads a changed stream: either it is refused, or the machine is as the
+ * stream says.  Where the guest can find itself whole then, it must go on.
+ */
+static void load(const AIAStream *s, const AIAFiles *f, bool whole)
+{
+    g_autofree char *words = NULL;
+    AIAStream *saved;
+    AIAWatched to = { 0 };
+
+    aia_watched_start(&to, &tick, tick.to, "-S -incoming defer");
+    migrate_incoming_qmp(to.qts, f->uri_a, NULL, "{}");
+    if (!aia_watched_loaded(&to)) {
+        words = aia_watched_words(&to);
+        g_test_message("refused: %s", words);
+        g_assert_nonnull(strstr(words, "load of migration failed"));
+    } else {
+        migrate_qmp(to.qts, NULL, f->uri_b, NULL, "{}");
+        wait_for_migration_complete(to.qts);
+        saved = aia_stream_read(f->b);
+        if (s) {
+            check_same_aia(s, saved);
+        }
+        aia_stream_free(saved);
+        qtest_qmp_assert_success(to.qts, "{'execute': 'cont'}");
+        if (whole) {
+            aia_tick_wait(to.qts, &tick, 1);
+        }
+        qtest_qmp_assert_success(to.qts, "{'execute': 'stop'}");
+    }
+    aia_watched_quit(&to);
+}
+
+/* Every section of ours is dropped, doubled, and loaded last. */
+static void test_sections(void)
+{
+    static const struct {
+        const char *name;
+        unsigned nth;
+    } ours[] = {
+        { "riscv_aia_shape" }, { "riscv_aplic_kvm" }, { "riscv_imsic_kvm" },
+        { "riscv_imsic_kvm", 1 }, { "cpu" }, { "cpu", 1 },
+    };
+    AIAStream *whole;
+    AIAFiles f;
+
+    aia_files_init(&f);
+    whole = make_stream(&f);
+    for (unsigned i = 0; i < 3 * ARRAY_SIZE(ours); i++) {
+        AIAStream *s = aia_stream_copy(whole);
+        unsigned at = index_of(s, ours[i / 3].name, ours[i / 3].nth);
+
+        g_test_message("%s %u %s", ours[i / 3].name, ours[i / 3].nth,
+                       i % 3 == 0 ? "dropped" :
+                       i % 3 == 1 ? "doubled" : "last");
+        switch (i % 3) {
+        case 0:
+            drop(s, at);
+            break;
+        case 1:
+            repeat(s, at);
+            break;
+        case 2:
+            move(s, at, s->num - 1);
+            break;
+        }
+        aia_stream_write(s, f.a, true);
+        load(i % 3 ? s : NULL, &f, true);
+        aia_stream_free(s);
+    }
+    aia_stream_free(whole);
+    aia_files_free(&f);
+}
+
+/*
+ * Anything
+ */
+
+static void flip(uint8_t *bytes, size_t from, size_t to)
+{
+    size_t at = from + g_test_rand_int_range(0, to - from);
+    unsigned bit = g_test_rand_int_range(0, 8);
+
+    g_test_message("bit %u of byte %zu", bit, at);
+    bytes[at] ^= 1 << bit;
+}
+
+/* A device's state more often than not: most of a stream is the memory. */
+static void change_anything(AIAStream *s)
+{
+    unsigned i = g_test_rand_int_range(0, s->num);
+    unsigned j = g_test_rand_int_range(0, s->num);
+
+    switch (g_test_rand_int_range(0, 10)) {
+    case 0:
+        g_test_message("section %s dropped", s->sections[i].name);
+        drop(s, i);
+        break;
+    case 1:
+        g_test_message("section %s doubled", s->sections[i].name);
+        repeat(s, i);
+        break;
+    case 2:
+        g_test_message("section %s moved from %u to %u", s->sections[i].name,
+                       i, j);
+        move(s, i, j);
+        break;
+    case 3:
+        flip(s->bytes, 0, s->len);
+        break;
+    default:
+        flip(s->bytes, s->sections[i].start, s->sections[i].end);
+        break;
+    }
+}
+
+static void cut(const AIAFiles *f)
+{
+    struct stat st;
+
+    g_assert_cmpint(stat(f->a, &st), ==, 0);
+    st.st_size = g_test_rand_int_range(0, st.st_size);
+    g_test_message("cut to %" PRIu64 " bytes", (uint64_t)st.st_size);
+    g_assert_cmpint(truncate(f->a, st.st_size), ==, 0);
+}
+
+static void test_random(void)
+{
+    unsigned num = g_test_slow() ? 500 : 15;
+    AIAStream *whole;
+    AIAFiles f;
+
+    aia_files_init(&f);
+    whole = make_stream(&f);
+    for (unsigned n = 0; n < num; n++) {
+        AIAStream *s = aia_stream_copy(whole);
+        unsigned changes = g_test_rand_int_range(0, 4);
+
+        g_test_message("stream %u", n);
+        for (unsigned i = 0; i < changes; i++) {
+            change_anything(s);
+        }
+        aia_stream_write(s, f.a, true);
+        if (!changes) {
+            cut(&f);
+        }
+        load(NULL, &f, false);
+        aia_stream_free(s);
+    }
+    aia_stream_free(whole);
+    aia_files_free(&f);
+}
+
+void aia_add_stream_tests(void)
+{
+    qtest_add_func("riscv-aia/streams/fields", test_fields);
+    qtest_add_func("riscv-aia/streams/sections", test_sections);
+    qtest_add_func("riscv-aia/streams/random", test_random);
+}
