@@ -629,6 +629,9 @@ static void load_aia(const Header *h, QEMUFile *f, Input *in)
 #define STA(name)     REG(U64, SBI_STATE, KVM_REG_RISCV_SBI_STA | \
                           KVM_REG_RISCV_SBI_STA_REG(name))
 
+/* What no kernel has */
+#define NO_MP_STATE 1000
+
 /* What kernels list and kvm-cpu.c does not carry, as of Linux 7.2 */
 static const uint64_t listed[] = {
     REG(U32, FP_F, KVM_REG_RISCV_FP_F_REG(fcsr)),
@@ -659,8 +662,8 @@ static bool can_take(const KVMRISCVVCPU *vcpu, bool has_d)
 {
     const RISCVRegList *stream = &vcpu->stream, *regs = &vcpu->regs;
 
-    if (vcpu->mp_state != KVM_MP_STATE_RUNNABLE &&
-        vcpu->mp_state != KVM_MP_STATE_STOPPED) {
+    if (vcpu->stream_mp_state != KVM_MP_STATE_RUNNABLE &&
+        vcpu->stream_mp_state != KVM_MP_STATE_STOPPED) {
         return false;
     }
     for (uint32_t i = 0; i < stream->num; i++) {
@@ -706,11 +709,13 @@ static void load_vcpu(const Header *h, QEMUFile *f, Input *in)
 {
     static const RISCVRegList nothing;
     VCPU cpu = { .kvm_vcpu = g_new0(KVMRISCVVCPU, 1) };
-    RISCVRegList *regs = &cpu.kvm_vcpu->regs;
-    RISCVRegList *stream = &cpu.kvm_vcpu->stream;
+    KVMRISCVVCPU *vcpu = cpu.kvm_vcpu;
+    RISCVRegList *regs = &vcpu->regs;
+    RISCVRegList *stream = &vcpu->stream;
     bool has_d = h->flags & HAS_D;
     Error *err = NULL;
 
+    vcpu->mp_state = NO_MP_STATE;
     riscv_reg_list_alloc(regs, ARRAY_SIZE(listed));
     regs->num = 0;
     for (uint32_t i = 0; i < ARRAY_SIZE(listed); i++) {
@@ -723,19 +728,23 @@ static void load_vcpu(const Header *h, QEMUFile *f, Input *in)
     }
 
     if (read_section(f, in, &vmstate_vcpu, &cpu)) {
-        if (riscv_vcpu_regs_load(cpu.kvm_vcpu, 0, has_d, &err)) {
-            g_assert(can_take(cpu.kvm_vcpu, has_d));
+        if (riscv_vcpu_regs_load(vcpu, 0, has_d, &err)) {
+            g_assert(can_take(vcpu, has_d));
             g_assert(has_only(regs, stream));
+            g_assert(vcpu->mp_state == vcpu->stream_mp_state);
         } else {
             g_assert_nonnull(err);
             error_free(err);
-            g_assert(!can_take(cpu.kvm_vcpu, has_d));
+            g_assert(!can_take(vcpu, has_d));
             g_assert(has_only(regs, &nothing));
+            g_assert(vcpu->mp_state == NO_MP_STATE);
         }
+    } else {
+        g_assert(vcpu->mp_state == NO_MP_STATE);
     }
     riscv_reg_list_free(stream);
     riscv_reg_list_free(regs);
-    g_free(cpu.kvm_vcpu);
+    g_free(vcpu);
 }
 
 /*

@@ -35,7 +35,7 @@ const VMStateDescription vmstate_riscv_vcpu_regs = {
     .version_id = 1,
     .minimum_version_id = 1,
     .fields = (const VMStateField[]) {
-        VMSTATE_UINT32(mp_state, KVMRISCVVCPU),
+        VMSTATE_UINT32(stream_mp_state, KVMRISCVVCPU),
         VMSTATE_UINT32(stream.num, KVMRISCVVCPU),
         VMSTATE_VALIDATE("number of KVM registers", stream_num_ok),
         VMSTATE_VARRAY_UINT32_ALLOC(stream.id, KVMRISCVVCPU, stream.num, 0,
@@ -213,10 +213,10 @@ bool riscv_vcpu_regs_load(KVMRISCVVCPU *vcpu, int hart, bool has_d,
     const RISCVRegList *stream = &vcpu->stream;
     RISCVRegList *regs = &vcpu->regs;
 
-    if (vcpu->mp_state != KVM_MP_STATE_RUNNABLE &&
-        vcpu->mp_state != KVM_MP_STATE_STOPPED) {
+    if (vcpu->stream_mp_state != KVM_MP_STATE_RUNNABLE &&
+        vcpu->stream_mp_state != KVM_MP_STATE_STOPPED) {
         error_setg(errp, "MP state %u of hart %d is none of RISC-V",
-                   vcpu->mp_state, hart);
+                   vcpu->stream_mp_state, hart);
         return false;
     }
     for (uint32_t i = 0; i < stream->num; i++) {
@@ -232,6 +232,7 @@ bool riscv_vcpu_regs_load(KVMRISCVVCPU *vcpu, int hart, bool has_d,
         }
     }
 
+    vcpu->mp_state = vcpu->stream_mp_state;
     memcpy(regs->value, regs->reset, regs->num * sizeof(uint64_t));
     for (uint32_t i = 0; i < stream->num; i++) {
         uint32_t found = find(regs, stream->id[i]);

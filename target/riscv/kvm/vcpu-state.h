@@ -36,7 +36,7 @@ typedef struct RISCVRegList {
  * @loaded: the stream had this for the section of the vCPU that is loaded
  * @owed: registers of the guest that could not be put back, if any
  * @regs: what this kernel offers, sorted by id
- * @stream: what the stream holds
+ * @stream, @stream_mp_state: what the stream holds
  */
 typedef struct KVMRISCVVCPU {
     uint32_t mp_state;
@@ -45,9 +45,10 @@ typedef struct KVMRISCVVCPU {
     struct RISCVEnterState *owed;
     RISCVRegList regs;
     RISCVRegList stream;
+    uint32_t stream_mp_state;
 } KVMRISCVVCPU;
 
-/* mp_state and stream */
+/* stream_mp_state and stream */
 extern const VMStateDescription vmstate_riscv_vcpu_regs;
 
 void riscv_reg_list_alloc(RISCVRegList *list, uint32_t num);

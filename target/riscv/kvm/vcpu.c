@@ -591,6 +591,7 @@ static int vcpu_pre_save(void *opaque)
     /* A load that failed half way leaves something. */
     riscv_reg_list_free(&vcpu->stream);
     vcpu->stream = vcpu->regs;
+    vcpu->stream_mp_state = vcpu->mp_state;
     return 0;
 }
 
