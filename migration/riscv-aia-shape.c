@@ -167,6 +167,7 @@ static int shape_post_load(void *opaque, int version_id)
         return -EINVAL;
     }
     s->received = true;
+    s->ops->loaded();
     return 0;
 }
 

@@ -51,10 +51,12 @@ typedef struct RISCVAIAShape {
  * @update: called before the shape is sent; fills in @used_reg, allocated
  *     anew.  Returns false with @errp set on failure.
  * @has_reg: whether this host has a register of that id
+ * @loaded: called once the shape of a source has come and fits
  */
 typedef struct RISCVAIAShapeOps {
     bool (*update)(RISCVAIAShape *shape, Error **errp);
     bool (*has_reg)(uint64_t id);
+    void (*loaded)(void);
 } RISCVAIAShapeOps;
 
 /**

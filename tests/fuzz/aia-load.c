@@ -780,9 +780,14 @@ static bool has_listed_reg(uint64_t id)
     return find_reg(&all, id) < all.num;
 }
 
+static void do_nothing(void)
+{
+}
+
 static const RISCVAIAShapeOps shape_ops = {
     .update = nothing_used,
     .has_reg = has_listed_reg,
+    .loaded = do_nothing,
 };
 
 /* Offsets of what may differ in the section of docs/wire-format.md */

@@ -13,7 +13,7 @@
  *      the files take them.
  *   4. vCPU registers, hart by hart, sip without its external interrupt, then
  *      the file of the hart evaluated again (kvm_riscv_aia_put_vcpu).
- *   5. With the last hart: APLIC on.
+ *   5. With the last hart: nothing has been lacking, and APLIC on.
  *
  * 1 comes before 2 before 3 by the priority of the sections of
  * hw/intc/riscv_aplic_kvm.c and riscv_imsic_kvm.c, which is the order of the
@@ -41,6 +41,7 @@
 #include "aia.h"
 #include "kvm_riscv.h"
 #include "vcpu.h"
+#include "vcpu-state.h"
 
 static struct {
     int fd;
@@ -51,6 +52,9 @@ static struct {
     const RISCVAPLICRegs *off;
     /* genmsi has left an identity pending that a narrow access cannot clear */
     bool stale_upper;
+    /* Have come from a stream since the vCPUs were put or reset last */
+    bool loaded_shape;
+    bool loaded_aplic;
     /* The guest has run: any file may hold anything. */
     bool ran;
     bool saving;
@@ -296,9 +300,15 @@ static bool shape_update(RISCVAIAShape *shape, Error **errp)
     return true;
 }
 
+static void shape_loaded(void)
+{
+    aia.loaded_shape = true;
+}
+
 static const RISCVAIAShapeOps shape_ops = {
     .update = shape_update,
     .has_reg = kvm_riscv_vcpu_has_reg,
+    .loaded = shape_loaded,
 };
 
 static bool get_shape(RISCVAIAShape *shape, Error **errp)
@@ -459,6 +469,7 @@ bool kvm_riscv_aia_load_aplic(const RISCVAPLICRegs *regs, Error **errp)
               riscv_aplic_regs_load(&kernel_aia, regs, errp);
 
     aia.off = ok ? regs : NULL;
+    aia.loaded_aplic |= ok;
     aia.stale_upper = upper_half(regs->genmsi & AIA_APLIC_EIID_MASK);
     trace_kvm_riscv_aia_load_aplic(regs->num_sources, regs->domaincfg,
                                    accesses_since(&cost), us_since(&cost),
@@ -506,6 +517,9 @@ bool kvm_riscv_aia_load_imsic(uint32_t hartid, const RISCVIMSICRegs *regs,
               riscv_imsic_regs_load(&kernel_aia, hartid, regs,
                                     aia.stale_upper || aia.ran, errp);
 
+    if (ok) {
+        RISCV_CPU(qemu_get_cpu(hartid))->kvm_vcpu->loaded_file = true;
+    }
     trace_kvm_riscv_aia_load_imsic(hartid, regs->eidelivery,
                                    accesses_since(&cost), us_since(&cost),
                                    why(ok, errp));
@@ -563,6 +577,41 @@ bool kvm_riscv_aia_peek_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
     return peek.ok;
 }
 
+/*
+ * For QEMU a stream ends where it says so, whatever it has lacked till then.
+ * @reset: this is no load, but what came by one that failed is no more
+ */
+static bool check_all_loaded(bool reset, Error **errp)
+{
+    g_autoptr(GString) lacks = g_string_new("");
+    bool any = aia.loaded_shape || aia.loaded_aplic;
+    CPUState *cs;
+
+    if (!aia.loaded_aplic && !kvm_kernel_irqchip_split()) {
+        g_string_append(lacks, ", the APLIC");
+    }
+    CPU_FOREACH(cs) {
+        KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
+
+        if (!vcpu->loaded_file) {
+            g_string_append_printf(lacks, ", the interrupt file of hart %d",
+                                   cs->cpu_index);
+        }
+        if (!vcpu->loaded) {
+            g_string_append_printf(lacks, ", the registers of hart %d",
+                                   cs->cpu_index);
+        }
+        any |= vcpu->loaded_file || vcpu->loaded;
+        vcpu->loaded_file = vcpu->loaded = false;
+    }
+    aia.loaded_shape = aia.loaded_aplic = false;
+    if (!reset && any && lacks->len) {
+        error_setg(errp, "the stream has ended without %s", lacks->str + 2);
+        return false;
+    }
+    return true;
+}
+
 int kvm_riscv_aia_put_vcpu(CPUState *cs, int level, Error **errp)
 {
     CPURISCVState *env = cpu_env(cs);
@@ -570,6 +619,7 @@ int kvm_riscv_aia_put_vcpu(CPUState *cs, int level, Error **errp)
     int ret;
 
     if (aia.fd < 0) {
+        RISCV_CPU(cs)->kvm_vcpu->loaded = false;
         return 0;
     }
 
@@ -590,7 +640,13 @@ int kvm_riscv_aia_put_vcpu(CPUState *cs, int level, Error **errp)
         return -EIO;
     }
 
-    if (level == KVM_PUT_FULL_STATE && aia.off && !CPU_NEXT(cs)) {
+    if (level == KVM_PUT_RUNTIME_STATE || CPU_NEXT(cs)) {
+        return 0;
+    }
+    if (!check_all_loaded(level == KVM_PUT_RESET_STATE, errp)) {
+        return -EIO;
+    }
+    if (level == KVM_PUT_FULL_STATE && aia.off) {
         const RISCVAPLICRegs *regs = aia.off;
 
         aia.off = NULL;

@@ -55,8 +55,9 @@ bool kvm_riscv_aia_peek_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
  * kvm_riscv_aia_put_vcpu - the AIA's part after a vCPU's registers were put
  * @level: as of kvm_arch_put_registers()
  *
- * In the thread of @cs.  After the last vCPU of a load this turns the APLIC
- * on.  Returns 0 or a negative errno.
+ * In the thread of @cs.  After the last vCPU of a load this sees whether
+ * everything was in the stream, and turns the APLIC on.  Returns 0 or a
+ * negative errno.
  */
 int kvm_riscv_aia_put_vcpu(CPUState *cs, int level, Error **errp);
 

@@ -33,7 +33,8 @@ typedef struct RISCVRegList {
  * struct KVMRISCVVCPU - what a vCPU has and QEMU's sections do not carry
  *
  * @ran: in this process, perhaps in a state that a load replaced
- * @loaded: the stream had this for the section of the vCPU that is loaded
+ * @loaded, @loaded_file: its registers, its interrupt file have come from the
+ *     stream that is being loaded
  * @owed: registers of the guest that could not be put back, if any
  * @regs: what this kernel offers, sorted by id
  * @stream, @stream_mp_state: what the stream holds
@@ -42,6 +43,7 @@ typedef struct KVMRISCVVCPU {
     uint32_t mp_state;
     bool ran;
     bool loaded;
+    bool loaded_file;
     struct RISCVEnterState *owed;
     RISCVRegList regs;
     RISCVRegList stream;

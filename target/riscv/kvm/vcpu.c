@@ -678,9 +678,10 @@ static int vcpu_post_load(void *opaque, int version_id)
     riscv_reg_list_free(&vcpu->stream);
     if (!ok) {
         error_report_err(err);
+        return -EINVAL;
     }
-    vcpu->loaded = ok;
-    return ok ? 0 : -EINVAL;
+    vcpu->loaded = true;
+    return 0;
 }
 
 int kvm_riscv_vcpu_check_loaded(CPUState *cs)
@@ -696,7 +697,6 @@ int kvm_riscv_vcpu_check_loaded(CPUState *cs)
                      "there and started here.\n");
         return -EINVAL;
     }
-    vcpu->loaded = false;
     return 0;
 }
 
