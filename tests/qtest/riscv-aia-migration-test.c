@@ -33,16 +33,16 @@ int main(int argc, char **argv)
     aia_add_tick_tests(tcg);
     if (!tcg && aia_guest_files() == AIA_MANY_FILES) {
         aia_add_check_tests();
+        aia_add_confined_tests();
+        aia_add_fault_tests();
         aia_add_info_tests();
+        aia_add_phase_tests();
         aia_add_shape_tests();
+        aia_add_stream_tests();
         aia_add_vcpu_tests();
     }
     if (!tcg && aia_guest_files() == 1) {
         aia_add_few_files_tests();
-        aia_add_confined_tests();
-        aia_add_fault_tests();
-        aia_add_phase_tests();
-        aia_add_stream_tests();
     }
     return g_test_run();
 }

@@ -257,7 +257,8 @@ static void go_on(AIAWatched *w)
 static bool save_devices(QTestState *qts, const char *file)
 {
     QDict *rsp = qtest_qmp(qts, "{'execute': 'xen-save-devices-state', "
-                           "'arguments': {'filename': %s}}", file);
+                           "'arguments': {'filename': %s, 'live': false}}",
+                           file);
     bool ok = !qdict_haskey(rsp, "error");
 
     qobject_unref(rsp);
@@ -352,6 +353,8 @@ static void test_save(void)
     start_source(&w);
 
     aia_stop(w.qts);
+    /* The first one also has QEMU read registers, which it has then. */
+    g_assert_true(save_devices(w.qts, f.b));
     log_accesses(&w);
     g_assert_true(save_devices(w.qts, f.b));
     all = logged_accesses(&w);
@@ -609,7 +612,7 @@ static void random_load(AIAWatched *w, const AIAFiles *f, const GArray *all)
 
 static void test_random(void)
 {
-    unsigned num = g_test_slow() ? 200 : 10;
+    unsigned num = g_test_slow() ? 200 : 4;
     g_autoptr(GArray) save = NULL;
     g_autoptr(GArray) load = NULL;
     AIAWatched w;
@@ -706,13 +709,30 @@ static uint64_t heap(AIAWatched *w, const AIAFiles *f)
 }
 
 /*
- * What a save leaves behind, and a load, if it is there at all: a list of
- * registers has hundreds of bytes.
+ * What @rounds of them may leave behind, if each leaves @each of its own: some
+ * buffer grows once in a while.  Our lists of registers have some hundred
+ * bytes for each hart.
+ */
+static void check_heap(const char *what, const uint64_t *heap, unsigned rounds,
+                       unsigned each)
+{
+    uint64_t first = heap[rounds / 4], last = heap[rounds - 1];
+
+    g_test_message("%s: %" PRIu64 ", then %" PRIu64 " bytes", what, first,
+                   last);
+    g_assert_cmpuint(last, <, first + 2000 + (rounds - rounds / 4) * each);
+}
+
+/*
+ * savevm leaks as much as 33 KB each time, none of it ours, and loadvm some
+ * 350 bytes (docs/qemu-facts.md); so one is saved and loaded often, and saves
+ * are done by other means.
  */
 static void test_memory(void)
 {
-    unsigned rounds = g_test_slow() ? 200 : 20;
-    uint64_t first = 0, last = 0;
+    unsigned rounds = g_test_slow() ? 200 : 12;
+    g_autofree uint64_t *bytes = g_new(uint64_t, rounds);
+    g_autofree char *saved = NULL;
     AIAWatched w;
     AIAFiles f;
 
@@ -720,28 +740,23 @@ static void test_memory(void)
     start_source(&w);
     aia_stop(w.qts);
     for (unsigned i = 0; i < rounds; i++) {
-        last = heap(&w, &f);
-        if (i == rounds / 4) {
-            first = last;
-        }
+        bytes[i] = heap(&w, &f);
     }
-    g_test_message("saves: %" PRIu64 ", then %" PRIu64 " bytes", first, last);
-    g_assert_cmpuint(last, <, first + 1000);
+    check_heap("saves", bytes, rounds, 0);
 
     aia_disk_add(w.qts, f.disk);
-    g_free(qtest_hmp(w.qts, "savevm snap"));
+    saved = qtest_hmp(w.qts, "savevm snap");
+    g_assert_cmpstr(saved, ==, "");
     for (unsigned i = 0; i < rounds; i++) {
         g_autofree char *said = qtest_hmp(w.qts, "loadvm snap");
 
         g_assert_cmpstr(said, ==, "");
-        last = heap(&w, &f);
-        g_test_message("%" PRIu64, last);
-        if (i == rounds / 4) {
-            first = last;
-        }
+        bytes[i] = heap(&w, &f);
+        /* pflash would crash with the second load else. */
+        qtest_qmp_assert_success(w.qts, "{'execute': 'cont'}");
+        qtest_qmp_assert_success(w.qts, "{'execute': 'stop'}");
     }
-    g_test_message("loads: %" PRIu64 ", then %" PRIu64 " bytes", first, last);
-    g_assert_cmpuint(last, <, first + (rounds - rounds / 4) * 100);
+    check_heap("loads", bytes, rounds, 400);
     aia_disk_remove(w.qts);
     qtest_qmp_assert_success(w.qts, "{'execute': 'cont'}");
     go_on(&w);

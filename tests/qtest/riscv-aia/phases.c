@@ -286,10 +286,19 @@ static void test_second_migrate(void)
     end_scene(&s);
 }
 
-static void fail_to_save(Scene *s, const char *uri)
+static void fail_to_save(Scene *s, const char *uri, const char *error)
 {
+    QDict *info;
+
     migrate_qmp(s->from.qts, NULL, uri, NULL, "{}");
     wait_for_status(s->from.qts, "failed");
+    info = migrate_query(s->from.qts);
+    if (!strstr(qdict_get_str(info, "error-desc"), error)) {
+        g_test_message("not \"%s\" but: %s", error,
+                       qdict_get_str(info, "error-desc"));
+        g_test_fail();
+    }
+    qobject_unref(info);
     check_came_back(s);
 }
 
@@ -302,15 +311,17 @@ static void test_disk_full(void)
     Scene s;
 
     start_scene(&s);
-    fail_to_save(&s, "exec:cat >/dev/full");
+    /* A file does not answer. */
+    migrate_set_capability(s.from.qts, "return-path", false);
+    fail_to_save(&s, "exec:cat >/dev/full", g_strerror(EPIPE));
 
     aia_stop(s.from.qts);
     migrate_qmp(s.from.qts, NULL, s.f.uri_a, NULL, "{}");
     wait_for_status(s.from.qts, "completed");
     aia_cont(s.from.qts);
     stream = aia_stream_read(s.f.a);
-    sizes[0] = stream->ram_end / 2;
-    sizes[1] = (stream->ram_end + stream->tail) / 2;
+    sizes[0] = stream->sections[2].end / 2;
+    sizes[1] = (stream->sections[2].end + stream->tail) / 2;
     aia_stream_free(stream);
 
     dir = g_dir_make_tmp("riscv-aia-XXXXXX", NULL);
@@ -325,7 +336,7 @@ static void test_disk_full(void)
                            g_strerror(errno));
             break;
         }
-        fail_to_save(&s, uri);
+        fail_to_save(&s, uri, g_strerror(ENOSPC));
         unlink(file);
         g_assert_cmpint(umount(dir), ==, 0);
     }
@@ -342,6 +353,8 @@ static void begin_postcopy(Scene *s)
     start_destination(s, "");
     migrate_set_capability(s->from.qts, "postcopy-ram", true);
     migrate_set_capability(s->to.qts, "postcopy-ram", true);
+    /* Lest it is over too soon: the guest itself is small. */
+    qtest_memset(s->from.qts, AIA_REPORT + 0x200000, 0x5a, 0x200000);
     slow_down(s->from.qts);
     migrate_set_parameter_int(s->from.qts, "max-postcopy-bandwidth", 50000);
     migrate_incoming_qmp(s->to.qts, s->f.socket, NULL, "{}");

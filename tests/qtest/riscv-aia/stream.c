@@ -57,13 +57,6 @@ static size_t find_header(const AIAStream *s, size_t from, uint8_t type,
     return at - 5;
 }
 
-static void check_footer(const AIAStream *s, size_t start, size_t end)
-{
-    g_assert_cmpuint(s->bytes[end - FOOTER_LEN], ==, TYPE_FOOTER);
-    g_assert_cmpmem(s->bytes + end - FOOTER_LEN + 1, 4,
-                    s->bytes + start + 1, 4);
-}
-
 /* The description is the last that there is, with its length before it. */
 static QDict *description(AIAStream *s)
 {
@@ -83,8 +76,8 @@ static QDict *description(AIAStream *s)
     return dict;
 }
 
-static void add_section(AIAStream *s, size_t from, const char *name,
-                        uint32_t instance)
+static AIASection *add_section(AIAStream *s, const char *name,
+                               uint32_t instance)
 {
     AIASection *section;
 
@@ -92,44 +85,60 @@ static void add_section(AIAStream *s, size_t from, const char *name,
     section = &s->sections[s->num++];
     section->name = g_strdup(name);
     section->instance = instance;
-    section->start = find_header(s, from, TYPE_FULL, name, instance);
-    section->data = section->start + 5 + 1 + strlen(name) + 8;
+    return section;
+}
+
+/* What is between the devices' sections is the memory's. */
+static void add_ram(AIAStream *s, size_t start, size_t end)
+{
+    AIASection *section = add_section(s, "ram", 0);
+
+    section->start = section->data = start;
+    section->end = end;
+}
+
+static void add_device(AIAStream *s, size_t from, const char *name,
+                       uint32_t instance)
+{
+    size_t start = find_header(s, from, TYPE_FULL, name, instance);
+    g_autoptr(GString) footer = g_string_new(NULL);
+    AIASection *section;
+
+    if (start != from) {
+        add_ram(s, from, start);
+    }
+    section = add_section(s, name, instance);
+    section->start = start;
+    section->data = start + 5 + 1 + strlen(name) + 8;
+    g_string_append_c(footer, TYPE_FOOTER);
+    g_string_append_len(footer, (char *)s->bytes + start + 1, 4);
+    section->end = find(s, section->data, footer) + FOOTER_LEN;
 }
 
 AIAStream *aia_stream_read(const char *file)
 {
     AIAStream *s = g_new0(AIAStream, 1);
-    size_t from = 8;
     gsize len;
     QDict *desc;
     QListEntry *entry;
+    size_t from;
 
     g_assert_true(g_file_get_contents(file, (char **)&s->bytes, &len, NULL));
     s->len = len;
     desc = description(s);
-    s->ram = find_header(s, 8, TYPE_START, "ram", 0);
+    s->head = from = find_header(s, 8, TYPE_START, "ram", 0);
     QLIST_FOREACH_ENTRY(qdict_get_qlist(desc, "devices"), entry) {
         QDict *device = qobject_to(QDict, qlist_entry_obj(entry));
 
-        add_section(s, from, qdict_get_str(device, "name"),
-                    qdict_get_int(device, "instance_id"));
-        from = s->sections[s->num - 1].data;
+        add_device(s, from, qdict_get_str(device, "name"),
+                   qdict_get_int(device, "instance_id"));
+        from = s->sections[s->num - 1].end;
     }
     qobject_unref(desc);
-
-    s->head = MIN(s->ram, s->sections[0].start);
-    s->ram_end = s->tail;
-    for (unsigned i = s->num; i-- > 0;) {
-        AIASection *a = &s->sections[i];
-
-        if (a->start < s->ram) {
-            a->end = i + 1 < s->num ? MIN(a[1].start, s->ram) : s->ram;
-        } else {
-            a->end = i + 1 < s->num ? a[1].start : s->tail;
-            s->ram_end = a->start;
-        }
-        check_footer(s, a->start, a->end);
-    }
+    g_assert_cmpuint(from, ==, s->tail);
+    /* In two: set up first, sent after what has to come even before it. */
+    g_assert_cmpstr(s->sections[0].name, ==, "ram");
+    g_assert_cmpstr(s->sections[2].name, ==, "ram");
     return s;
 }
 
@@ -160,27 +169,18 @@ static void append(GString *out, const AIAStream *s, size_t from, size_t to)
     g_string_append_len(out, (char *)s->bytes + from, to - from);
 }
 
-static void append_sections(GString *out, const AIAStream *s, bool before_ram)
-{
-    for (unsigned i = 0; i < s->num; i++) {
-        const AIASection *a = &s->sections[i];
-
-        if ((a->start < s->ram) == before_ram) {
-            append(out, s, a->start, a->end);
-        }
-    }
-}
-
 void aia_stream_write(const AIAStream *s, const char *file, bool ram)
 {
     g_autoptr(GString) out = g_string_new(NULL);
 
     append(out, s, 0, s->head);
-    append_sections(out, s, true);
-    if (ram) {
-        append(out, s, s->ram, s->ram_end);
+    for (unsigned i = 0; i < s->num; i++) {
+        const AIASection *a = &s->sections[i];
+
+        if (ram || !g_str_equal(a->name, "ram")) {
+            append(out, s, a->start, a->end);
+        }
     }
-    append_sections(out, s, false);
     append(out, s, s->tail, s->len);
     g_assert_true(g_file_set_contents(file, out->str, out->len, NULL));
 }

@@ -8,7 +8,8 @@
 #define RISCV_AIA_STREAM_H
 
 /**
- * AIASection - one device's section, header and footer included
+ * AIASection - one device's section, header and footer included, or a run of
+ *     those of the memory, called "ram"
  * @data: offset of what the device wrote
  */
 typedef struct AIASection {
@@ -22,16 +23,13 @@ typedef struct AIASection {
 /**
  * AIAStream - a stream in memory, of which everything may be changed
  * @head: end of header and configuration
- * @ram, @ram_end: what is not a device's; some devices come before
- * @sections: of the devices, in the order in which they are to be written
- * @tail: end of the devices
+ * @sections: in the order in which they are to be written
+ * @tail: end of the sections
  */
 typedef struct AIAStream {
     uint8_t *bytes;
     size_t len;
     size_t head;
-    size_t ram;
-    size_t ram_end;
     size_t tail;
     unsigned num;
     AIASection *sections;

@@ -35,6 +35,62 @@ static AIAStream *make_stream(AIAFiles *f)
     return s;
 }
 
+/* The section that a load of @a leaves, which is the last, or NULL. */
+static const AIASection *last_of(const AIAStream *a, const AIASection *like)
+{
+    const AIASection *last = NULL;
+
+    for (unsigned i = 0; i < a->num; i++) {
+        if (g_str_equal(a->sections[i].name, like->name) &&
+            a->sections[i].instance == like->instance) {
+            last = &a->sections[i];
+        }
+    }
+    return last;
+}
+
+/* Two streams hold the same in all interrupt controllers. */
+static void check_same_aia(const AIAStream *a, const AIAStream *b)
+{
+    for (unsigned i = 0; i < b->num; i++) {
+        const AIASection *x = &b->sections[i];
+        const AIASection *y = last_of(a, x);
+
+        if (g_str_equal(x->name, "riscv_aplic_kvm") ||
+            g_str_equal(x->name, "riscv_imsic_kvm")) {
+            g_assert_nonnull(y);
+            g_assert_cmpmem(b->bytes + x->data, x->end - 5 - x->data,
+                            a->bytes + y->data, y->end - 5 - y->data);
+        }
+    }
+}
+
+/*
+ * The interrupt files are as in @a, except that more may be pending: by what
+ * was changed sources or devices may have sent something.
+ */
+static void check_files(const AIAStream *a, const AIAStream *b)
+{
+    for (unsigned hart = 0; hart < tick.harts; hart++) {
+        const AIASection *x = aia_stream_find(b, "riscv_imsic_kvm", hart);
+        const AIASection *y = last_of(a, x);
+        const uint8_t *saved = b->bytes + x->data;
+        const uint8_t *loaded = y ? a->bytes + y->data : NULL;
+        uint32_t words = ldl_be_p(saved + 4);
+
+        g_assert_nonnull(y);
+        g_assert_cmpmem(saved, 16, loaded, 16);
+        saved += 16;
+        loaded += 16;
+        for (uint32_t w = 0; w < words; w++) {
+            g_assert_cmphex(ldl_be_p(loaded + 4 * w) &
+                            ~ldl_be_p(saved + 4 * w), ==, 0);
+        }
+        g_assert_cmpmem(saved + 4 * words, 4 * words, loaded + 4 * words,
+                        4 * words);
+    }
+}
+
 /*
  * Fields
  */
@@ -167,14 +223,14 @@ static const Change changes[] = {
       .error = "number of identities" },
     { IMSIC, .offset = 8, .value = 2, .error = "hart 1: eidelivery" },
     { IMSIC, .offset = 8, .value = 0x40000000, .error = "hart 1: eidelivery" },
-    { IMSIC, .offset = 12, .value = 256, .error = "hart 1: eithreshold" },
+    { IMSIC, .offset = 12, .value = 2048, .error = "hart 1: eithreshold" },
     { IMSIC, .offset = 12, .value = UINT32_MAX,
       .error = "hart 1: eithreshold" },
     { IMSIC, EIP, 0, .value = 1, .bits = true, .error = "hart 1: identity 0" },
     { IMSIC, EIE, 0, .value = 1, .bits = true, .error = "hart 1: identity 0" },
 
-    { REGS, .value = 2, .error = "MP state of hart 1" },
-    { REGS, .value = UINT32_MAX, .error = "MP state of hart 1" },
+    { REGS, .value = 2, .error = "MP state 2 of hart 1" },
+    { REGS, .value = UINT32_MAX, .error = "MP state 4294967295 of hart 1" },
     { REGS, .offset = 4, .value = 4097, .error = "number of KVM registers" },
     { REGS, .offset = 4, .value = UINT32_MAX,
       .error = "number of KVM registers" },
@@ -187,13 +243,14 @@ static const Change changes[] = {
     { REGS, ID, 0, .value = REG(3, 8), .error = "does not belong" },
     { REGS, ID, 0, .value = REG(3, 2), .error = "does not belong" },
     { REGS, ID, 0, .value = REG(3, 4) + 2, .error = "does not belong" },
-    /* CORE mode with 32 and 128 bits, the same twice, of ARM, of no type */
+    /* CORE mode with 32 and 128 bits, twice, of ARM, of no type */
     { REGS, ID, 0, .value = REG(2, 2) + 32, .error = "register 0x802" },
     { REGS, ID, 0, .value = REG(4, 2) + 32, .error = "register 0x804" },
-    { REGS, ID, 1, .value = REG(3, 2) + 32, .error = "register 0x803" },
+    { REGS, ID, 0, .value = REG(3, 2) + 32, .error = "there twice" },
     { REGS, ID, 0, .value = 0x6030000000100000, .error = "register 0x603" },
     { REGS, ID, 0, .value = REG(3, 0xff), .error = "register 0x803" },
-    { REGS, VALUE, 0, .value = 7, .error = "register 0x803" },
+    { REGS, VALUE, 0, .value = 1ULL << 32, .error = "cannot hold" },
+    { REGS, RESET, 0, .value = 1ULL << 32, .error = "cannot hold" },
     { REGS_VERSION, .value = 2, .error = "too new" },
 
     { SHAPE, .offset = 0, .value = 1, .error = "kernel-irqchip: split" },
@@ -234,7 +291,21 @@ static void change(AIAStream *s, const Change *c)
     stn_be_p(s->bytes + at, bytes, value);
 }
 
-/* Loads @file; returns what the destination said if it refused it. */
+static void tell_change(const Change *c)
+{
+    g_test_message("%s, array %d, %u: 0x%" PRIx64, section_name[c->where],
+                   c->array, c->offset, c->value);
+}
+
+static void check_words(const Change *c, const char *words)
+{
+    if (!g_regex_match_simple(c->error, words, 0, 0)) {
+        g_test_message("not refused for \"%s\": %s", c->error, words);
+        g_test_fail();
+    }
+}
+
+/* Loads @uri; returns what the destination said if it refused it. */
 static char *refused(const char *uri)
 {
     char *words = NULL;
@@ -249,35 +320,134 @@ static char *refused(const char *uri)
     return words;
 }
 
-/* The sections of the devices are enough to have one refused. */
-static void test_fields(void)
+/*
+ * A destination ends with an error.  The sections of the devices are enough
+ * for that.
+ */
+static void test_incoming(void)
 {
+    unsigned step = g_test_slow() ? 1 : 11;
     AIAStream *whole;
-    char *words;
     AIAFiles f;
 
     aia_files_init(&f);
     whole = make_stream(&f);
     aia_stream_write(whole, f.a, false);
     g_assert_null(refused(f.uri_a));
-    for (int i = 0; i < ARRAY_SIZE(changes); i++) {
-        const Change *c = &changes[i];
+    for (int i = 0; i < ARRAY_SIZE(changes); i += step) {
         AIAStream *s = aia_stream_copy(whole);
+        g_autofree char *words = NULL;
 
-        g_test_message("%s, array %d, %u: 0x%" PRIx64, section_name[c->where],
-                       c->array, c->offset, c->value);
-        change(s, c);
+        tell_change(&changes[i]);
+        change(s, &changes[i]);
         aia_stream_write(s, f.a, false);
         words = refused(f.uri_a);
-        if (!words || !g_regex_match_simple(c->error, words, 0, 0)) {
-            g_test_message("not refused for \"%s\": %s", c->error,
-                           words ?: "loaded");
-            g_test_fail();
-        }
-        g_free(words);
+        check_words(&changes[i], words ?: "nothing, but loaded it");
         aia_stream_free(s);
     }
     aia_stream_free(whole);
+    aia_files_free(&f);
+}
+
+/* Length of the stream of the only snapshot */
+static size_t snapshot_len(QTestState *qts)
+{
+    QDict *rsp = qtest_qmp(qts, "{'execute': 'query-named-block-nodes'}");
+    QListEntry *entry;
+    size_t len = 0;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(rsp, "return"), entry) {
+        QDict *image = qdict_get_qdict(qobject_to(QDict,
+                                                  qlist_entry_obj(entry)),
+                                       "image");
+
+        if (qdict_haskey(image, "snapshots")) {
+            QObject *first = qlist_peek(qdict_get_qlist(image, "snapshots"));
+
+            len = qdict_get_int(qobject_to(QDict, first), "vm-state-size");
+        }
+    }
+    qobject_unref(rsp);
+    return len;
+}
+
+/* Where in an image the stream of its snapshot is, which is in one piece. */
+static size_t find_snapshot(const AIAFiles *f, size_t len)
+{
+    static const char magic[] = "QEVM\0\0";
+    g_autofree char *image = NULL;
+    gsize image_len;
+    char *p;
+
+    g_assert_true(g_file_get_contents(f->disk, &image, &image_len, NULL));
+    p = memmem(image, image_len, magic, sizeof(magic));
+    g_assert_nonnull(p);
+    g_assert_cmpuint(len, <=, image + image_len - p);
+    g_assert_true(g_file_set_contents(f->a, p, len, NULL));
+    return p - image;
+}
+
+static void write_at(const char *file, const AIAStream *s, size_t at)
+{
+    int fd = open(file, O_WRONLY);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(pwrite(fd, s->bytes, s->len, at), ==, s->len);
+    close(fd);
+}
+
+static char *load_snapshot(AIAWatched *w)
+{
+    g_autofree char *said = qtest_hmp(w->qts, "loadvm snap");
+    g_autofree char *words = aia_watched_words(w);
+
+    return g_strconcat(said, words, NULL);
+}
+
+/*
+ * One process refuses snapshots that are changed where they lie in the image,
+ * and takes the right one after them.  It is not run then: pflash would crash
+ * (docs/qemu-facts.md).
+ */
+static void test_fields(void)
+{
+    AIAWatched w = { 0 };
+    g_autofree char *saved = NULL, *last = NULL;
+    AIAStream *whole, *again;
+    AIAFiles f;
+    size_t at;
+
+    aia_files_init(&f);
+    aia_watched_start(&w, &tick, tick.from, "");
+    aia_tick_wait(w.qts, &tick, 1);
+    aia_disk_add(w.qts, f.disk);
+    aia_stop(w.qts);
+    saved = qtest_hmp(w.qts, "savevm snap");
+    g_assert_cmpstr(saved, ==, "");
+    at = find_snapshot(&f, snapshot_len(w.qts));
+    whole = aia_stream_read(f.a);
+    for (int i = 0; i < ARRAY_SIZE(changes); i++) {
+        AIAStream *s = aia_stream_copy(whole);
+        g_autofree char *words = NULL;
+
+        tell_change(&changes[i]);
+        change(s, &changes[i]);
+        write_at(f.disk, s, at);
+        words = load_snapshot(&w);
+        check_words(&changes[i], strstr(words, "Error:") ? words
+                                 : "nothing, but loaded it");
+        aia_stream_free(s);
+    }
+    write_at(f.disk, whole, at);
+    last = load_snapshot(&w);
+    g_assert_null(strstr(last, "Error"));
+    aia_disk_remove(w.qts);
+    aia_save(w.qts, f.uri_b);
+    again = aia_stream_read(f.b);
+    check_same_aia(whole, again);
+    aia_stream_free(again);
+    aia_stream_free(whole);
+    aia_watched_quit(&w);
     aia_files_free(&f);
 }
 
@@ -318,29 +488,6 @@ static void repeat(AIAStream *s, unsigned i)
     s->num++;
 }
 
-/* Whether two streams hold the same in all interrupt controllers. */
-static void check_same_aia(const AIAStream *a, const AIAStream *b)
-{
-    for (unsigned i = 0; i < b->num; i++) {
-        const AIASection *x = &b->sections[i], *y = NULL;
-
-        if (!g_str_equal(x->name, "riscv_aplic_kvm") &&
-            !g_str_equal(x->name, "riscv_imsic_kvm")) {
-            continue;
-        }
-        /* The last one counts where there are more. */
-        for (unsigned j = 0; j < a->num; j++) {
-            if (g_str_equal(a->sections[j].name, x->name) &&
-                a->sections[j].instance == x->instance) {
-                y = &a->sections[j];
-            }
-        }
-        g_assert_nonnull(y);
-        g_assert_cmpmem(b->bytes + x->data, x->end - 5 - x->data,
-                        a->bytes + y->data, y->end - 5 - y->data);
-    }
-}
-
 /*
  * Loads a changed stream: either it is refused, or the machine is as the
  * stream says.  Where the guest can find itself whole then, it must go on.
@@ -356,14 +503,13 @@ static void load(const AIAStream *s, const AIAFiles *f, bool whole)
     if (!aia_watched_loaded(&to)) {
         words = aia_watched_words(&to);
         g_test_message("refused: %s", words);
-        g_assert_nonnull(strstr(words, "load of migration failed"));
+        g_assert_true(g_regex_match_simple("load of migration failed|"
+                                           "Putting registers after init",
+                                           words, 0, 0));
     } else {
-        migrate_qmp(to.qts, NULL, f->uri_b, NULL, "{}");
-        wait_for_migration_complete(to.qts);
+        aia_save(to.qts, f->uri_b);
         saved = aia_stream_read(f->b);
-        if (s) {
-            check_same_aia(s, saved);
-        }
+        (whole ? check_same_aia : check_files)(s, saved);
         aia_stream_free(saved);
         qtest_qmp_assert_success(to.qts, "{'execute': 'cont'}");
         if (whole) {
@@ -389,7 +535,8 @@ static void test_sections(void)
 
     aia_files_init(&f);
     whole = make_stream(&f);
-    for (unsigned i = 0; i < 3 * ARRAY_SIZE(ours); i++) {
+    for (unsigned i = 0; i < 3 * ARRAY_SIZE(ours);
+         i += g_test_slow() ? 1 : 4) {
         AIAStream *s = aia_stream_copy(whole);
         unsigned at = index_of(s, ours[i / 3].name, ours[i / 3].nth);
 
@@ -408,7 +555,7 @@ static void test_sections(void)
             break;
         }
         aia_stream_write(s, f.a, true);
-        load(i % 3 ? s : NULL, &f, true);
+        load(s, &f, true);
         aia_stream_free(s);
     }
     aia_stream_free(whole);
@@ -428,12 +575,18 @@ static void flip(uint8_t *bytes, size_t from, size_t to)
     bytes[at] ^= 1 << bit;
 }
 
-/* A device's state more often than not: most of a stream is the memory. */
+/*
+ * A device's state more often than not: most of a stream is the memory.  Not
+ * that of pflash, which crashes QEMU if it is there twice (docs/qemu-facts.md).
+ */
 static void change_anything(AIAStream *s)
 {
-    unsigned i = g_test_rand_int_range(0, s->num);
     unsigned j = g_test_rand_int_range(0, s->num);
+    unsigned i;
 
+    do {
+        i = g_test_rand_int_range(0, s->num);
+    } while (g_str_equal(s->sections[i].name, "pflash_cfi01"));
     switch (g_test_rand_int_range(0, 10)) {
     case 0:
         g_test_message("section %s dropped", s->sections[i].name);
@@ -469,7 +622,7 @@ static void cut(const AIAFiles *f)
 
 static void test_random(void)
 {
-    unsigned num = g_test_slow() ? 500 : 15;
+    unsigned num = g_test_slow() ? 500 : 8;
     AIAStream *whole;
     AIAFiles f;
 
@@ -487,7 +640,7 @@ static void test_random(void)
         if (!changes) {
             cut(&f);
         }
-        load(NULL, &f, false);
+        load(s, &f, false);
         aia_stream_free(s);
     }
     aia_stream_free(whole);
@@ -497,6 +650,7 @@ static void test_random(void)
 void aia_add_stream_tests(void)
 {
     qtest_add_func("riscv-aia/streams/fields", test_fields);
+    qtest_add_func("riscv-aia/streams/incoming", test_incoming);
     qtest_add_func("riscv-aia/streams/sections", test_sections);
     qtest_add_func("riscv-aia/streams/random", test_random);
 }
