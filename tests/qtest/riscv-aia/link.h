@@ -15,7 +15,11 @@ typedef struct AIALink AIALink;
  */
 AIALink *aia_link_new(const char *uri, const char *to);
 
-/* Passes on nothing of what either side sends from now on, but keeps it. */
+/*
+ * Passes on nothing of what either side sends from now on, but keeps it, as far
+ * as the sockets' buffers go.  A source that sends more stands still at the
+ * switchover, its monitor too: it writes with the BQL held.
+ */
 void aia_link_hold(AIALink *link, bool there, bool back);
 
 /* Ends the connection for both sides. */
