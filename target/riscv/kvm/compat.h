@@ -11,10 +11,12 @@
     (QEMU_VERSION_MAJOR == 10 && QEMU_VERSION_MINOR >= 1)
 #include "system/address-spaces.h"
 #include "system/memory.h"
+#include "system/ramblock.h"
 typedef const void ClassInitData;
 #else
 #include "exec/address-spaces.h"
 #include "exec/memory.h"
+#include "exec/ramblock.h"
 typedef void ClassInitData;
 #endif
 

@@ -22,7 +22,6 @@
 #include "qemu/memalign.h"
 #include "qemu/memfd.h"
 #include "qemu/units.h"
-#include "exec/ramblock.h"
 #include "hw/boards.h"
 #include "system/kvm.h"
 #include "system/runstate.h"
