@@ -157,15 +157,11 @@ static int populate_block(RAMBlock *rb, void *opaque)
     return 0;
 }
 
-static bool log_global_start(MemoryListener *listener, Error **errp)
+static bool own_memory(Error **errp)
 {
     static bool probed, good;
     Populate populate = { .errp = errp };
 
-    if (runstate_check(RUN_STATE_SAVE_VM)) {
-        /* The guest stands until its snapshot is there. */
-        return true;
-    }
     if (!probed) {
         good = probe();
         probed = true;
@@ -177,20 +173,49 @@ static bool log_global_start(MemoryListener *listener, Error **errp)
                           "guest cannot get all memory for itself: ");
             return false;
         }
-        warn_report("KVM of this kernel writes to memory that the host shares "
-                    "while dirty pages are logged; the guest has got all of "
-                    "its %" PRIu64 " MiB for itself", populate.bytes / MiB);
+        warn_report_once("KVM of this kernel writes to memory that the host "
+                         "shares while dirty pages are logged; the guest has "
+                         "got all of its %" PRIu64 " MiB for itself",
+                         populate.bytes / MiB);
     }
     trace_kvm_riscv_dirty_log_start(good, populate.bytes);
     return true;
 }
 
+static bool logging;
+
+static bool log_global_start(MemoryListener *listener, Error **errp)
+{
+    /* A guest that stands, for its snapshot perhaps, writes nothing. */
+    logging = !runstate_is_running() || own_memory(errp);
+    return logging;
+}
+
+static void log_global_stop(MemoryListener *listener)
+{
+    logging = false;
+}
+
+static void vm_state_change(void *opaque, bool running, RunState state)
+{
+    Error *err = NULL;
+
+    if (running && logging && !own_memory(&err)) {
+        error_report_err(err);
+        qemu_system_vmstop_request_prepare();
+        qemu_system_vmstop_request(RUN_STATE_INTERNAL_ERROR);
+    }
+}
+
 static MemoryListener dirty_log_listener = {
     .name = "riscv-dirty-log",
     .log_global_start = log_global_start,
+    .log_global_stop = log_global_stop,
 };
 
 void kvm_riscv_dirty_log_init(void)
 {
     memory_listener_register(&dirty_log_listener, &address_space_memory);
+    /* When it is known whether the log has ended while the guest stood. */
+    qemu_add_vm_change_state_handler_prio(vm_state_change, NULL, 1);
 }

@@ -8,8 +8,8 @@
 #define RISCV_KVM_DIRTY_LOG_H
 
 /*
- * Has dirty pages be logged only after the guest has all its private memory
- * for itself, where KVM needs that.  To be called once for the machine.
+ * Has the guest run only with all its private memory for itself while dirty
+ * pages are logged, where KVM needs that.  To be called once for the machine.
  */
 void kvm_riscv_dirty_log_init(void);
 

@@ -720,7 +720,7 @@ static void check_heap(const char *what, const uint64_t *heap, unsigned rounds,
 
     g_test_message("%s: %" PRIu64 ", then %" PRIu64 " bytes", what, first,
                    last);
-    g_assert_cmpuint(last, <, first + 2000 + (rounds - rounds / 4) * each);
+    g_assert_cmpuint(last, <, first + 16000 + (rounds - rounds / 4) * each);
 }
 
 /*
