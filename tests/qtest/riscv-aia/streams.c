@@ -609,7 +609,8 @@ static void change_anything(AIAStream *s)
         move(s, i, j);
         break;
     case 3:
-        flip(s->bytes, 0, s->head);
+        /* Magic and version: QEMU allocates what comes next says. */
+        flip(s->bytes, 0, 8);
         break;
     default:
         if (!g_str_equal(s->sections[i].name, "ram")) {
