@@ -7,6 +7,9 @@ set -eu
 
 cache=${QEMU_AIA_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set}/.cache}/qemu-riscv-aia}
 suite=trixie
+# The same release by another name.  An archive that is being brought up to
+# date has lists that do not belong together, but not under all names at once.
+alias=stable
 
 say() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2
@@ -84,16 +87,26 @@ debian_root() {
     else
         _mode=unshare
     fi
-    rm -rf "$1" "$1.tmp" "$1.tar" "$1.log"
-    mmdebstrap --variant="$2" --mode=$_mode --architectures="$3" \
-        --include="$4" \
-        --dpkgopt='path-exclude=/usr/share/doc/*' \
-        --dpkgopt='path-exclude=/usr/share/man/*' \
-        --dpkgopt='path-exclude=/usr/share/locale/*' \
-        "$suite" "$1.tar" "deb $(archive_site) $suite main" \
-        >"$1.log" 2>&1 ||
-        { tail -n 20 "$1.log" >&2
-          die "mmdebstrap failed; its whole output is in $1.log"; }
+    _site=$(archive_site)
+    for _name in $suite $alias; do
+        rm -rf "$1" "$1.tmp" "$1.tar" "$1.log"
+        if mmdebstrap --variant="$2" --mode=$_mode --architectures="$3" \
+            --include="$4" \
+            --dpkgopt='path-exclude=/usr/share/doc/*' \
+            --dpkgopt='path-exclude=/usr/share/man/*' \
+            --dpkgopt='path-exclude=/usr/share/locale/*' \
+            --extract-hook="cat \"\$1\"/var/lib/apt/lists/*_InRelease |
+                            grep -q '^Codename: $suite'" \
+            "$_name" "$1.tar" "deb $_site $_name main" >"$1.log" 2>&1
+        then
+            break
+        fi
+        tail -n 20 "$1.log" >&2
+        grep -q 'Failed to fetch .*/dists/' "$1.log" ||
+            die "mmdebstrap failed; its whole output is in $1.log"
+        say "the package lists of Debian $_name cannot be had"
+    done
+    [ -s "$1.tar" ] || die "no Debian $suite; is the network up?"
     mkdir "$1.tmp"
     tar -x -f "$1.tar" -C "$1.tmp" --exclude='./dev/*' ||
         die "cannot unpack under $cache (is the disk full?)"
