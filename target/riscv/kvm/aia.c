@@ -39,6 +39,7 @@
 #include "hw/core/cpu.h"
 #include "trace.h"
 #include "aia.h"
+#include "dirty-log.h"
 #include "kvm_riscv.h"
 #include "vcpu.h"
 #include "vcpu-state.h"
@@ -290,8 +291,13 @@ static bool get_addr(uint32_t attr, uint64_t *val, Error **errp)
 
 static bool shape_update(RISCVAIAShape *shape, Error **errp)
 {
-    GArray *ids = kvm_riscv_vcpu_used_regs(errp);
+    GArray *ids;
 
+    /* The shape is sent before dirty pages are logged. */
+    if (!kvm_riscv_dirty_log_prepare(errp)) {
+        return false;
+    }
+    ids = kvm_riscv_vcpu_used_regs(errp);
     if (!ids) {
         return false;
     }

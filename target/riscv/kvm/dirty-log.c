@@ -19,6 +19,7 @@
 #include "qemu/cacheflush.h"
 #include "qemu/error-report.h"
 #include "qemu/madvise.h"
+#include "qemu/main-loop.h"
 #include "qemu/memalign.h"
 #include "qemu/memfd.h"
 #include "qemu/units.h"
@@ -130,56 +131,99 @@ static bool probe(void)
     return good;
 }
 
-typedef struct Populate {
-    uint64_t bytes;
-    Error **errp;
-} Populate;
-
-static int populate_block(RAMBlock *rb, void *opaque)
+static int collect_block(RAMBlock *rb, void *opaque)
 {
-    Populate *populate = opaque;
-    void *host = qemu_ram_get_host_addr(rb);
-    ram_addr_t len = qemu_ram_get_used_length(rb);
-
     /* KVM writes to none of these, or to what is not copied anyway. */
-    if (rb->mr->readonly || rb->mr->rom_device || rb->mr->ram_device ||
-        qemu_ram_is_shared(rb)) {
-        return 0;
+    if (!rb->mr->readonly && !rb->mr->rom_device && !rb->mr->ram_device &&
+        !qemu_ram_is_shared(rb)) {
+        memory_region_ref(rb->mr);
+        g_ptr_array_add(opaque, rb);
     }
-    /* Not for a kernel without KSM, where there is nothing to be done. */
-    qemu_madvise(host, len, QEMU_MADV_UNMERGEABLE);
-    if (!qemu_prealloc_mem(qemu_ram_get_fd(rb), host, len,
-                           current_machine->smp.cpus, NULL, false,
-                           populate->errp)) {
-        return -1;
-    }
-    populate->bytes += len;
     return 0;
 }
 
-static bool own_memory(Error **errp)
+/* Returns how many bytes they have, or -1. */
+static int64_t populate(GPtrArray *blocks, Error **errp)
+{
+    int64_t bytes = 0;
+
+    for (guint i = 0; i < blocks->len; i++) {
+        RAMBlock *rb = g_ptr_array_index(blocks, i);
+        void *host = qemu_ram_get_host_addr(rb);
+        ram_addr_t len = qemu_ram_get_used_length(rb);
+
+        /* Not for a kernel without KSM, where there is nothing to be done. */
+        qemu_madvise(host, len, QEMU_MADV_UNMERGEABLE);
+        if (!qemu_prealloc_mem(qemu_ram_get_fd(rb), host, len,
+                               current_machine->smp.cpus, NULL, false, errp)) {
+            error_prepend(errp, "KVM of this kernel writes to memory that the "
+                          "host shares while dirty pages are logged, and the "
+                          "guest cannot get all memory for itself: ");
+            return -1;
+        }
+        bytes += len;
+    }
+    return bytes;
+}
+
+/*
+ * The same kernels do not set the A bit that ageing takes away where a guest
+ * writes to a page that is logged: without hardware that does (Svadu) the hart
+ * hangs until somebody reads the page.  Nothing can be done about it from here,
+ * but that Linux itself ages all memory all the time can be switched off.
+ */
+static void warn_of_ageing(void)
+{
+    static const char param[] = "/sys/module/damon_stat/parameters/enabled";
+    g_autofree char *enabled = NULL;
+
+    if (g_file_get_contents(param, &enabled, NULL, NULL) &&
+        enabled[0] == 'Y') {
+        warn_report_once("KVM of this kernel may hang a vCPU that writes to "
+                         "memory which ages while dirty pages are logged, and "
+                         "DAMON ages it; 'echo N >%s' switches that off",
+                         param);
+    }
+}
+
+/* With the BQL held; @release: it may be let go meanwhile */
+static bool own_memory(bool release, Error **errp)
 {
     static bool probed, good;
-    Populate populate = { .errp = errp };
+    g_autoptr(GPtrArray) blocks = g_ptr_array_new();
+    int64_t bytes = 0;
 
     if (!probed) {
         good = probe();
         probed = true;
     }
     if (!good) {
-        if (qemu_ram_foreach_block(populate_block, &populate)) {
-            error_prepend(errp, "KVM of this kernel writes to memory that the "
-                          "host shares while dirty pages are logged, and the "
-                          "guest cannot get all memory for itself: ");
-            return false;
+        qemu_ram_foreach_block(collect_block, blocks);
+        if (release) {
+            bql_unlock();
         }
+        bytes = populate(blocks, errp);
+        if (release) {
+            bql_lock();
+        }
+        for (guint i = 0; i < blocks->len; i++) {
+            memory_region_unref(((RAMBlock *)blocks->pdata[i])->mr);
+        }
+    }
+    trace_kvm_riscv_dirty_log_own(good, bytes, release);
+    if (bytes > 0) {
         warn_report_once("KVM of this kernel writes to memory that the host "
                          "shares while dirty pages are logged; the guest has "
-                         "got all of its %" PRIu64 " MiB for itself",
-                         populate.bytes / MiB);
+                         "got all of its %" PRId64 " MiB for itself",
+                         bytes / (int64_t)MiB);
+        warn_of_ageing();
     }
-    trace_kvm_riscv_dirty_log_start(good, populate.bytes);
-    return true;
+    return bytes >= 0;
+}
+
+bool kvm_riscv_dirty_log_prepare(Error **errp)
+{
+    return !runstate_is_running() || own_memory(true, errp);
 }
 
 static bool logging;
@@ -187,7 +231,7 @@ static bool logging;
 static bool log_global_start(MemoryListener *listener, Error **errp)
 {
     /* A guest that stands, for its snapshot perhaps, writes nothing. */
-    logging = !runstate_is_running() || own_memory(errp);
+    logging = !runstate_is_running() || own_memory(false, errp);
     return logging;
 }
 
@@ -200,7 +244,7 @@ static void vm_state_change(void *opaque, bool running, RunState state)
 {
     Error *err = NULL;
 
-    if (running && logging && !own_memory(&err)) {
+    if (running && logging && !own_memory(false, &err)) {
         error_report_err(err);
         qemu_system_vmstop_request_prepare();
         qemu_system_vmstop_request(RUN_STATE_INTERNAL_ERROR);
