@@ -17,7 +17,9 @@
  */
 
 #include "qemu/osdep.h"
+#include <sys/wait.h>
 #include "qapi/error.h"
+#include "qemu/atomic.h"
 #include "qemu/bswap.h"
 #include "environment.h"
 #include "vm.h"
@@ -1394,6 +1396,107 @@ static void test_write_shared(void)
     close(fd);
 }
 
+#define DAMON "/sys/kernel/mm/damon/admin/kdamonds/"
+
+static bool G_GNUC_PRINTF(2, 3) damon_set(const char *name, const char *fmt,
+                                          ...)
+{
+    g_autofree char *path = g_strconcat(DAMON, name, NULL);
+    g_autofree char *val = NULL;
+    va_list ap;
+    int fd = open(path, O_WRONLY);
+    bool ok;
+
+    va_start(ap, fmt);
+    val = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    ok = fd >= 0 && write(fd, val, strlen(val)) == strlen(val);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return ok;
+}
+
+/* Has the kernel look, every 5 ms, whether memory of a process was used. */
+static bool damon_start(pid_t pid, const void *memory, size_t size)
+{
+    const unsigned long start = (uintptr_t)memory;
+
+    return damon_set("nr_kdamonds", "1") &&
+           damon_set("0/contexts/nr_contexts", "1") &&
+           damon_set("0/contexts/0/operations", "fvaddr") &&
+           damon_set("0/contexts/0/targets/nr_targets", "1") &&
+           damon_set("0/contexts/0/targets/0/pid_target", "%d", pid) &&
+           damon_set("0/contexts/0/targets/0/regions/nr_regions", "1") &&
+           damon_set("0/contexts/0/targets/0/regions/0/start", "%lu", start) &&
+           damon_set("0/contexts/0/targets/0/regions/0/end", "%lu",
+                     start + size) &&
+           damon_set("0/state", "on");
+}
+
+/* Writes a page of a guest that is logged, and counts how often. */
+static void write_logged(uint64_t *memory, size_t size, unsigned *count)
+{
+    const uint64_t addr = 0x100000;
+    VM *vm = vm_new(1);
+
+    vm_set_memory(vm, addr, memory, size, true);
+    for (;;) {
+        vm_write_memory(vm, 0, addr, 1);
+        qatomic_inc(count);
+    }
+}
+
+static bool wait_for_writes(unsigned *count, unsigned num)
+{
+    unsigned first = qatomic_read(count);
+    int64_t end = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
+
+    while (qatomic_read(count) - first < num) {
+        if (g_get_monotonic_time() > end) {
+            return false;
+        }
+        g_usleep(1000);
+    }
+    return true;
+}
+
+/*
+ * Memory that is logged ages: the kernel takes away the A bit to see whether it
+ * is used.  Where the hardware does not set it again by itself (Svade), a hart
+ * of Linux 7.2 that then writes takes the same fault for ever, see
+ * docs/kernel-facts.md.
+ */
+static void test_aged_memory(void)
+{
+    size_t size = qemu_real_host_page_size();
+    unsigned *count = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                           MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    uint64_t *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    pid_t pid;
+
+    g_assert(count != MAP_FAILED && memory != MAP_FAILED);
+    pid = fork();
+    g_assert_cmpint(pid, >=, 0);
+    if (pid == 0) {
+        write_logged(memory, size, count);
+    }
+    g_assert_true(wait_for_writes(count, 10));
+    if (!damon_start(pid, memory, size)) {
+        g_test_skip("this kernel has no DAMON to age memory with");
+    } else if (!wait_for_writes(count, 300)) {
+        g_test_incomplete("this kernel hangs a hart that writes to memory "
+                          "which has aged while it was logged");
+    }
+    damon_set("0/state", "off");
+    damon_set("nr_kdamonds", "0");
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    munmap(memory, size);
+    munmap(count, size);
+}
+
 int main(int argc, char **argv)
 {
     static Case cases[ARRAY_SIZE(modes) * ARRAY_SIZE(shapes)];
@@ -1403,6 +1506,7 @@ int main(int argc, char **argv)
     probe();
     g_test_add_func("/riscv-aia/kernel/put-csr", test_put_csr);
     g_test_add_func("/riscv-aia/kernel/write-shared", test_write_shared);
+    g_test_add_func("/riscv-aia/kernel/aged-memory", test_aged_memory);
     g_test_add_func("/riscv-aia/kernel/limits", test_limits);
     g_test_add_func("/riscv-aia/kernel/config", test_config);
     g_test_add_func("/riscv-aia/kernel/offsets", test_offsets);
