@@ -263,11 +263,12 @@ def main():
         soak.run()
         ok = True
     except lab.LabError as e:
-        for line in str(e).splitlines():
+        reason, *more = str(e).splitlines()
+        print(f'not ok {soak.done + 1} - {reason}')
+        for line in more:
             print(f'# {line}')
         for host in soak.hosts:
             print(f'# logs: {host.dir}')
-        print(f'not ok {soak.done + 1} - see above')
     finally:
         for host in soak.hosts:
             host.close(keep_logs=not ok)

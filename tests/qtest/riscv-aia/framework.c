@@ -20,6 +20,13 @@ unsigned aia_guest_files(void)
     return files ? g_ascii_strtoull(files, NULL, 10) : AIA_MANY_FILES;
 }
 
+bool aia_in_half(unsigned nth)
+{
+    const char *half = g_getenv("QTEST_RISCV_AIA_HALF");
+
+    return !half || nth % 2 == g_ascii_strtoull(half, NULL, 10);
+}
+
 void aia_add(const char *path, const AIACase *c, void (*run)(const void *))
 {
     qtest_add_data_func_full(path, g_memdup2(c, sizeof(*c)), run, g_free);
