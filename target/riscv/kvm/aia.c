@@ -294,9 +294,7 @@ static bool shape_update(RISCVAIAShape *shape, Error **errp)
     GArray *ids;
 
     /* The shape is sent before dirty pages are logged. */
-    if (!kvm_riscv_dirty_log_prepare(errp)) {
-        return false;
-    }
+    kvm_riscv_dirty_log_prepare();
     ids = kvm_riscv_vcpu_used_regs(errp);
     if (!ids) {
         return false;

@@ -145,6 +145,7 @@ static int collect_block(RAMBlock *rb, void *opaque)
 /* Returns how many bytes they have, or -1. */
 static int64_t populate(GPtrArray *blocks, Error **errp)
 {
+    ERRP_GUARD();
     int64_t bytes = 0;
 
     for (guint i = 0; i < blocks->len; i++) {
@@ -221,9 +222,11 @@ static bool own_memory(bool release, Error **errp)
     return bytes >= 0;
 }
 
-bool kvm_riscv_dirty_log_prepare(Error **errp)
+void kvm_riscv_dirty_log_prepare(void)
 {
-    return !runstate_is_running() || own_memory(true, errp);
+    if (runstate_is_running()) {
+        own_memory(true, NULL);
+    }
 }
 
 static bool logging;

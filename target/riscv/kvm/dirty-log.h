@@ -19,8 +19,8 @@ void kvm_riscv_dirty_log_init(void);
  * Called by a migration that is about to start the log, with the BQL held,
  * which is released meanwhile where the guest runs: all its memory may take
  * long, and devices and vCPUs must not wait for it.  What is missing by the
- * start of the log is seen to then.
+ * start of the log is seen to then, and so is any error.
  */
-bool kvm_riscv_dirty_log_prepare(Error **errp);
+void kvm_riscv_dirty_log_prepare(void);
 
 #endif
