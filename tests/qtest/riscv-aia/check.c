@@ -486,6 +486,11 @@ void aia_add_check_tests(void)
         .to = "emul", .irqchip = "on", .harts = 2,
     };
 
+    AIACase busy = {
+        .guest = "memory_busy", .move = &check_move_live, .from = "auto",
+        .to = "auto", .irqchip = "on", .harts = 4,
+    };
+
     add_aplic("", &check_move_file, "emul", 0x80);
     add_aplic("", &check_move_live, "hwaccel", 0x10);
     add_aplic("", &aia_move_snapshot, "auto", 0x08);
@@ -495,6 +500,12 @@ void aia_add_check_tests(void)
     add_imsic("", &check_move_live, "hwaccel", 2, 1);
     add_imsic("", &aia_move_snapshot, "auto", 2, 4);
     aia_add("riscv-aia/memory/live/emul", &memory, test_memory);
+    aia_add("riscv-aia/memory_busy/live/auto", &busy, aia_test_check);
+    /* The second node begins in the middle of what can be a huge page. */
+    busy.per_socket = 2;
+    busy.harts = 5;
+    aia_add("riscv-aia/memory_busy-odd-nodes/live/auto", &busy,
+            aia_test_check);
     add_devices("", "emul");
     add_devices("", "auto");
     if (!g_test_slow()) {
