@@ -11,16 +11,13 @@
  */
 
 #include "qemu/osdep.h"
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <linux/kvm.h>
 
 #include "qapi/error.h"
-#include "qemu/cacheflush.h"
 #include "qemu/error-report.h"
 #include "qemu/madvise.h"
 #include "qemu/main-loop.h"
-#include "qemu/memalign.h"
 #include "qemu/memfd.h"
 #include "qemu/units.h"
 #include "hw/boards.h"
@@ -30,104 +27,39 @@
 #include "trace.h"
 #include "compat.h"
 #include "dirty-log.h"
-
-#define CORE_REG(name) (KVM_REG_RISCV | KVM_REG_SIZE_U64 | \
-                        KVM_REG_RISCV_CORE | KVM_REG_RISCV_CORE_REG(name))
-
-/* Reads what is at a0, tells of it, writes a1 there, tells of that. */
-static const uint32_t probe_code[] = {
-    0x00053303, /* ld t1, 0(a0) */
-    0x00603023, /* sd t1, 0(zero) */
-    0x00b53023, /* sd a1, 0(a0) */
-    0x00b03023, /* sd a1, 0(zero) */
-};
-
-static bool set_memory(int vm, uint32_t slot, uint64_t gpa, void *memory,
-                       uint32_t flags)
-{
-    struct kvm_userspace_memory_region region = {
-        .slot = slot,
-        .flags = flags,
-        .guest_phys_addr = gpa,
-        .memory_size = qemu_real_host_page_size(),
-        .userspace_addr = (uintptr_t)memory,
-    };
-
-    return ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region) == 0;
-}
-
-static bool set_reg(int vcpu, uint64_t id, uint64_t val)
-{
-    struct kvm_one_reg reg = { .id = id, .addr = (uintptr_t)&val };
-
-    return ioctl(vcpu, KVM_SET_ONE_REG, &reg) == 0;
-}
-
-/* Runs until the guest stores where there is nothing. */
-static bool run(int vcpu, const struct kvm_run *kvm_run)
-{
-    int ret;
-
-    do {
-        ret = ioctl(vcpu, KVM_RUN, 0);
-    } while (ret < 0 && (errno == EINTR || errno == EAGAIN));
-    return ret == 0 && kvm_run->exit_reason == KVM_EXIT_MMIO;
-}
+#include "probe-vm.h"
 
 /* Whether a guest that writes @data, a private page of @fd, leaves @fd alone */
-static bool leaves_shared(int vm, int vcpu, const struct kvm_run *kvm_run,
-                          void *code, void *data, int fd)
+static bool leaves_shared(ProbeVM *vm, void *data, int fd)
 {
-    uint64_t page = qemu_real_host_page_size();
-    uint64_t val = 1;
+    size_t page = qemu_real_host_page_size();
+    uint64_t gpa = PROBE_VM_FREE_GPA;
+    uint64_t val;
 
-    return set_memory(vm, 0, page, code, 0) &&
-           set_memory(vm, 1, 2 * page, data, 0) &&
-           set_reg(vcpu, CORE_REG(regs.pc), page) &&
-           set_reg(vcpu, CORE_REG(regs.a0), 2 * page) &&
-           set_reg(vcpu, CORE_REG(regs.a1), val) &&
-           run(vcpu, kvm_run) &&
-           set_memory(vm, 1, 2 * page, data, KVM_MEM_LOG_DIRTY_PAGES) &&
-           run(vcpu, kvm_run) &&
+    return probe_vm_set_memory(vm, 1, gpa, data, page, 0) &&
+           probe_vm_read(vm, gpa, &val) &&
+           probe_vm_set_memory(vm, 1, gpa, data, page,
+                               KVM_MEM_LOG_DIRTY_PAGES) &&
+           probe_vm_write(vm, gpa, 1) &&
            pread(fd, &val, sizeof(val), 0) == sizeof(val) && val == 0;
 }
 
-/* In a virtual machine of its own; what cannot be found out is taken for no. */
+/* What cannot be found out is taken for no. */
 static bool probe(void)
 {
     size_t page = qemu_real_host_page_size();
-    size_t run_size = MAX(kvm_ioctl(kvm_state, KVM_GET_VCPU_MMAP_SIZE, 0), 0);
     int fd = qemu_memfd_create("riscv-dirty-log", page, false, 0, 0, NULL);
-    int vm = kvm_ioctl(kvm_state, KVM_CREATE_VM, 0);
-    int vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
-    void *kvm_run = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED,
-                         vcpu, 0);
     void *data = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
-    void *code = qemu_memalign(page, page);
-    bool good;
+    ProbeVM *vm = probe_vm_new();
+    bool good = vm && data != MAP_FAILED && leaves_shared(vm, data, fd);
 
-    memset(code, 0, page);
-    memcpy(code, probe_code, sizeof(probe_code));
-    flush_idcache_range((uintptr_t)code, (uintptr_t)code, sizeof(probe_code));
-    good = kvm_run != MAP_FAILED && data != MAP_FAILED &&
-           leaves_shared(vm, vcpu, kvm_run, code, data, fd);
-
-    if (kvm_run != MAP_FAILED) {
-        munmap(kvm_run, run_size);
-    }
-    if (vcpu >= 0) {
-        close(vcpu);
-    }
-    if (vm >= 0) {
-        close(vm);
-    }
+    probe_vm_free(vm);
     if (data != MAP_FAILED) {
         munmap(data, page);
     }
     if (fd >= 0) {
         close(fd);
     }
-    qemu_vfree(code);
     return good;
 }
 

@@ -1,0 +1,178 @@
+/*
+ * A virtual machine that finds out what KVM does with memory
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <linux/kvm.h>
+
+#include "qemu/cacheflush.h"
+#include "qemu/main-loop.h"
+#include "qemu/memalign.h"
+#include "system/kvm.h"
+#include "probe-vm.h"
+
+#define CORE_REG(name) (KVM_REG_RISCV | KVM_REG_SIZE_U64 | \
+                        KVM_REG_RISCV_CORE | KVM_REG_RISCV_CORE_REG(name))
+
+/* There is nothing at 0: a store there leaves the guest. */
+static const uint32_t code[] = {
+    0x00053303, /* ld t1, 0(a0) */
+    0x00603023, /* sd t1, 0(zero) */
+    0x00b53023, /* sd a1, 0(a0) */
+    0x00b03023, /* sd a1, 0(zero) */
+};
+#define READ_OFFSET  0
+#define WRITE_OFFSET 8
+
+struct ProbeVM {
+    int vm;
+    int vcpu;
+    size_t run_size;
+    struct kvm_run *run;
+    void *code;
+};
+
+static uint64_t code_gpa(void)
+{
+    return qemu_real_host_page_size();
+}
+
+bool probe_vm_set_memory(ProbeVM *vm, uint32_t slot, uint64_t gpa,
+                         void *memory, size_t size, uint32_t flags)
+{
+    struct kvm_userspace_memory_region region = {
+        .slot = slot,
+        .flags = flags,
+        .guest_phys_addr = gpa,
+        .memory_size = size,
+        .userspace_addr = (uintptr_t)memory,
+    };
+
+    return ioctl(vm->vm, KVM_SET_USER_MEMORY_REGION, &region) == 0;
+}
+
+/* All signals but SIG_IPI stay blocked in KVM_RUN. */
+static bool set_signal_mask(int vcpu)
+{
+    const uint64_t mask = ~(1ULL << (SIG_IPI - 1));
+    g_autofree struct kvm_signal_mask *arg =
+        g_malloc(sizeof(*arg) + sizeof(mask));
+
+    arg->len = sizeof(mask);
+    memcpy(arg->sigset, &mask, sizeof(mask));
+    return ioctl(vcpu, KVM_SET_SIGNAL_MASK, arg) == 0;
+}
+
+ProbeVM *probe_vm_new(void)
+{
+    size_t page = qemu_real_host_page_size();
+    ProbeVM *vm = g_new0(ProbeVM, 1);
+
+    vm->run_size = MAX(kvm_ioctl(kvm_state, KVM_GET_VCPU_MMAP_SIZE, 0), 0);
+    vm->vm = kvm_ioctl(kvm_state, KVM_CREATE_VM, 0);
+    vm->vcpu = ioctl(vm->vm, KVM_CREATE_VCPU, 0);
+    vm->run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+                   vm->vcpu, 0);
+    vm->code = qemu_memalign(page, page);
+    memset(vm->code, 0, page);
+    memcpy(vm->code, code, sizeof(code));
+    flush_idcache_range((uintptr_t)vm->code, (uintptr_t)vm->code,
+                        sizeof(code));
+    if (vm->run == MAP_FAILED || !set_signal_mask(vm->vcpu) ||
+        !probe_vm_set_memory(vm, 0, code_gpa(), vm->code, page, 0)) {
+        probe_vm_free(vm);
+        return NULL;
+    }
+    return vm;
+}
+
+void probe_vm_free(ProbeVM *vm)
+{
+    if (!vm) {
+        return;
+    }
+    if (vm->run != MAP_FAILED) {
+        munmap(vm->run, vm->run_size);
+    }
+    if (vm->vcpu >= 0) {
+        close(vm->vcpu);
+    }
+    if (vm->vm >= 0) {
+        close(vm->vm);
+    }
+    qemu_vfree(vm->code);
+    g_free(vm);
+}
+
+static bool set_reg(ProbeVM *vm, uint64_t id, uint64_t val)
+{
+    struct kvm_one_reg reg = { .id = id, .addr = (uintptr_t)&val };
+
+    return ioctl(vm->vcpu, KVM_SET_ONE_REG, &reg) == 0;
+}
+
+/*
+ * A guest that takes a fault for ever must not take QEMU along.  Time that the
+ * thread runs, so that it does not matter what else the host does.
+ */
+static bool run_for_a_while(ProbeVM *vm)
+{
+    const struct itimerspec limit = { .it_value.tv_nsec = 100 * SCALE_MS };
+    const struct timespec now = { 0 };
+    struct sigevent kick = {
+        .sigev_notify = SIGEV_THREAD_ID,
+        .sigev_signo = SIG_IPI,
+        ._sigev_un._tid = qemu_get_thread_id(),
+    };
+    sigset_t set, old;
+    timer_t timer;
+    int ret;
+
+    if (timer_create(CLOCK_THREAD_CPUTIME_ID, &kick, &timer)) {
+        return false;
+    }
+    /* KVM_RUN itself lets it through. */
+    sigemptyset(&set);
+    sigaddset(&set, SIG_IPI);
+    pthread_sigmask(SIG_BLOCK, &set, &old);
+    timer_settime(timer, 0, &limit, NULL);
+    do {
+        ret = ioctl(vm->vcpu, KVM_RUN, 0);
+    } while (ret < 0 && errno == EAGAIN);
+    timer_delete(timer);
+    while (sigtimedwait(&set, NULL, &now) == SIG_IPI) {
+        /* It has come. */
+    }
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return ret == 0 && vm->run->exit_reason == KVM_EXIT_MMIO;
+}
+
+/* Runs what is at @offset of the code until it tells something. */
+static bool run(ProbeVM *vm, uint64_t offset, uint64_t gpa, uint64_t val)
+{
+    /* The store that it left with has to be completed, or it moves the pc. */
+    vm->run->immediate_exit = 1;
+    ioctl(vm->vcpu, KVM_RUN, 0);
+    vm->run->immediate_exit = 0;
+    return set_reg(vm, CORE_REG(regs.pc), code_gpa() + offset) &&
+           set_reg(vm, CORE_REG(regs.a0), gpa) &&
+           set_reg(vm, CORE_REG(regs.a1), val) && run_for_a_while(vm);
+}
+
+bool probe_vm_read(ProbeVM *vm, uint64_t gpa, uint64_t *val)
+{
+    if (!run(vm, READ_OFFSET, gpa, 0)) {
+        return false;
+    }
+    memcpy(val, vm->run->mmio.data, sizeof(*val));
+    return true;
+}
+
+bool probe_vm_write(ProbeVM *vm, uint64_t gpa, uint64_t val)
+{
+    return run(vm, WRITE_OFFSET, gpa, val);
+}

@@ -1,0 +1,45 @@
+/*
+ * A virtual machine that finds out what KVM does with memory
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef RISCV_KVM_PROBE_VM_H
+#define RISCV_KVM_PROBE_VM_H
+
+/* Where slots for probe_vm_set_memory() may begin, bytes */
+#define PROBE_VM_FREE_GPA 0x200000
+
+typedef struct ProbeVM ProbeVM;
+
+/**
+ * probe_vm_new - a machine of one vCPU, beside that of the guest
+ *
+ * Returns NULL where that cannot be had.  Free it with probe_vm_free().
+ */
+ProbeVM *probe_vm_new(void);
+void probe_vm_free(ProbeVM *vm);
+
+/**
+ * probe_vm_set_memory - KVM_SET_USER_MEMORY_REGION
+ * @slot: 0 is taken
+ * @gpa: guest physical address, of a page from PROBE_VM_FREE_GPA on
+ * @memory: at a page
+ * @size: bytes, of whole pages
+ * @flags: KVM_MEM_*
+ *
+ * Returns whether KVM has taken it.
+ */
+bool probe_vm_set_memory(ProbeVM *vm, uint32_t slot, uint64_t gpa,
+                         void *memory, size_t size, uint32_t flags);
+
+/**
+ * probe_vm_read, probe_vm_write - have the guest do so
+ * @gpa: of 8 bytes, aligned
+ *
+ * Return whether it has, soon: it may take a fault for ever.
+ */
+bool probe_vm_read(ProbeVM *vm, uint64_t gpa, uint64_t *val);
+bool probe_vm_write(ProbeVM *vm, uint64_t gpa, uint64_t val);
+
+#endif
