@@ -94,7 +94,7 @@ class Guest:
     """A Linux guest under KVM in a host; see guest/heartbeat.c."""
 
     def __init__(self, host, slot=0, qemu='qemu-system-riscv64', harts=2,
-                 aia='auto', irqchip=None, memory=256, image='',
+                 aia='auto', irqchip=None, memory=128, image='',
                  console=None, arguments='', devices=''):
         """Starts it; with a console of another guest, as its destination.
 

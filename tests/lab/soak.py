@@ -21,6 +21,8 @@ HARTS = 4
 CARDS = 3
 # Of a serial device that uses but one of them; each has two interrupts.
 PORTS = 40
+# MiB; so many queues take more than other guests have.
+MEMORY = 160
 MODULES = ('bridge', 'tun', 'vhost_net')
 DISK_SIZE = 1 << 24
 IMSIC_BASE = 0x28000000
@@ -96,7 +98,7 @@ class Soak:
         # Words of the kernel that are worth a warning are complaints.
         arguments = (f'loglevel=5 ipv6.disable=1 TRAFFIC={self.layout()} '
                      'HEARTBEAT_PORT=heartbeat HEARTBEAT_PAUSE_MS=50')
-        guest = guests.Guest(host, harts=HARTS, aia=mode,
+        guest = guests.Guest(host, harts=HARTS, aia=mode, memory=MEMORY,
                              console=self.console, arguments=arguments,
                              devices=' '.join(devices))
         self.console = guest.console
