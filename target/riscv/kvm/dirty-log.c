@@ -18,7 +18,6 @@
 #include "qemu/error-report.h"
 #include "qemu/madvise.h"
 #include "qemu/main-loop.h"
-#include "qemu/memfd.h"
 #include "qemu/units.h"
 #include "hw/boards.h"
 #include "system/kvm.h"
@@ -48,19 +47,8 @@ static bool leaves_shared(ProbeVM *vm, void *data, int fd)
 static bool probe(void)
 {
     size_t page = qemu_real_host_page_size();
-    int fd = qemu_memfd_create("riscv-dirty-log", page, false, 0, 0, NULL);
-    void *data = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
-    ProbeVM *vm = probe_vm_new();
-    bool good = vm && data != MAP_FAILED && leaves_shared(vm, data, fd);
 
-    probe_vm_free(vm);
-    if (data != MAP_FAILED) {
-        munmap(data, page);
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
-    return good;
+    return probe_vm_with_file(page, page, MAP_PRIVATE, leaves_shared);
 }
 
 static int collect_block(RAMBlock *rb, void *opaque)

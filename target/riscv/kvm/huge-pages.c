@@ -24,7 +24,6 @@
 #include <linux/kvm.h>
 
 #include "qemu/error-report.h"
-#include "qemu/memfd.h"
 #include "qemu/units.h"
 #include "cpu.h"
 #include "trace.h"
@@ -62,21 +61,8 @@ static bool unmaps_all(ProbeVM *vm, void *data, int fd)
 static bool probe_unmap(void)
 {
     size_t page = qemu_real_host_page_size();
-    int fd = qemu_memfd_create("riscv-huge-pages", 4 * page, false, 0, 0,
-                               NULL);
-    void *data = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-                      0);
-    ProbeVM *vm = probe_vm_new();
-    bool good = vm && data != MAP_FAILED && unmaps_all(vm, data, fd);
 
-    probe_vm_free(vm);
-    if (data != MAP_FAILED) {
-        munmap(data, 2 * page);
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
-    return good;
+    return probe_vm_with_file(4 * page, 2 * page, MAP_SHARED, unmaps_all);
 }
 
 /* Whether the guest can write each page of a huge one, of @data, after a log */

@@ -12,6 +12,7 @@
 #include "qemu/cacheflush.h"
 #include "qemu/main-loop.h"
 #include "qemu/memalign.h"
+#include "qemu/memfd.h"
 #include "system/kvm.h"
 #include "probe-vm.h"
 
@@ -175,4 +176,22 @@ bool probe_vm_read(ProbeVM *vm, uint64_t gpa, uint64_t *val)
 bool probe_vm_write(ProbeVM *vm, uint64_t gpa, uint64_t val)
 {
     return run(vm, WRITE_OFFSET, gpa, val);
+}
+
+bool probe_vm_with_file(size_t size, size_t mapped, int flags,
+                        bool (*does_right)(ProbeVM *vm, void *data, int fd))
+{
+    int fd = qemu_memfd_create("riscv-probe", size, false, 0, 0, NULL);
+    void *data = mmap(NULL, mapped, PROT_READ | PROT_WRITE, flags, fd, 0);
+    ProbeVM *vm = probe_vm_new();
+    bool good = vm && data != MAP_FAILED && does_right(vm, data, fd);
+
+    probe_vm_free(vm);
+    if (data != MAP_FAILED) {
+        munmap(data, mapped);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return good;
 }

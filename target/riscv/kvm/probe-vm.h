@@ -42,4 +42,16 @@ bool probe_vm_set_memory(ProbeVM *vm, uint32_t slot, uint64_t gpa,
 bool probe_vm_read(ProbeVM *vm, uint64_t gpa, uint64_t *val);
 bool probe_vm_write(ProbeVM *vm, uint64_t gpa, uint64_t val);
 
+/**
+ * probe_vm_with_file - find out what KVM does with pages of a file
+ * @size: of the file, bytes of whole pages, all zeros
+ * @mapped: how much of it is at @data, from its start
+ * @flags: MAP_SHARED or MAP_PRIVATE
+ * @does_right: finds it out; file, mapping and machine go when it returns
+ *
+ * Returns what @does_right has, or false where it could not be asked.
+ */
+bool probe_vm_with_file(size_t size, size_t mapped, int flags,
+                        bool (*does_right)(ProbeVM *vm, void *data, int fd));
+
 #endif

@@ -483,12 +483,9 @@ static void test_memory(const void *opaque)
 static bool has_huge_pages(const AIACase *c)
 {
     QTestState *qts = aia_start(c, c->from, "-S");
-    g_autofree char *path = g_strdup_printf("/proc/%d/status", qtest_pid(qts));
-    g_autofree char *status = NULL;
-    bool has;
+    g_autofree char *status = aia_proc_status(qts);
+    bool has = strstr(status, "THP_enabled:\t1");
 
-    g_assert_true(g_file_get_contents(path, &status, NULL, NULL));
-    has = strstr(status, "THP_enabled:\t1");
     g_assert_true(has || strstr(status, "THP_enabled:\t0"));
     qtest_quit(qts);
     return has;

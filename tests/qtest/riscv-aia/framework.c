@@ -27,6 +27,15 @@ bool aia_in_half(unsigned nth)
     return !half || nth % 2 == g_ascii_strtoull(half, NULL, 10);
 }
 
+char *aia_proc_status(QTestState *qts)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/status", qtest_pid(qts));
+    char *status;
+
+    g_assert_true(g_file_get_contents(path, &status, NULL, NULL));
+    return status;
+}
+
 void aia_add(const char *path, const AIACase *c, void (*run)(const void *))
 {
     qtest_add_data_func_full(path, g_memdup2(c, sizeof(*c)), run, g_free);

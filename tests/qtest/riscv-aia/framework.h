@@ -109,6 +109,9 @@ unsigned aia_guest_files(void);
  */
 bool aia_in_half(unsigned nth);
 
+/* What /proc has as the status of a QEMU; free it with g_free(). */
+char *aia_proc_status(QTestState *qts);
+
 /* Adds a case with a copy of @c. */
 void aia_add(const char *path, const AIACase *c, void (*run)(const void *));
 
