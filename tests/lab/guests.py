@@ -12,11 +12,12 @@ from lab import LabError, LabTimeout, left, receive, selector
 
 
 class Console:
-    """The serial port of a guest, wherever the guest goes.
+    """What a guest says, wherever the guest goes.
 
-    A line may begin on one host and end on another, so all hosts of the
-    guest feed the same Console, in the order in which the guest came to
-    them.
+    It has two wires: heartbeats come over a virtio-serial port, their numbers
+    and the kernel's words over the serial port.  A line may begin on one host
+    and end on another, so all hosts of the guest feed the same Console, in the
+    order in which the guest came to them.
     """
 
     # What a kernel says when an interrupt or more is lost.
@@ -33,6 +34,7 @@ class Console:
         self.trouble = []
         # Called with each heartbeat, if set.
         self.on_beat = None
+        self._seq = 0
         self._log = open(log, 'ab', buffering=0)
         # What has come of a line that is not complete, for each wire.
         self._partial = {}
@@ -58,9 +60,10 @@ class Console:
                     self._feeders.remove((guest, sock, wire))
                     break
                 self._log.write(data)
-                self._take(guest, wire, data)
+                self.take(guest, wire, data)
 
-    def _take(self, guest, wire, data):
+    def take(self, guest, wire, data):
+        """Data have come from a guest, over one of its wires."""
         data = self._partial.get(wire, b'') + data
         *lines, self._partial[wire] = data.split(b'\n')
         for line in lines:
@@ -73,7 +76,6 @@ class Console:
                 beat = None
             if beat:
                 beat['guest'] = guest
-                beat['wire'] = wire
                 beat['at'] = time.monotonic()
                 self.beats.append(beat)
                 if self.on_beat:
@@ -82,12 +84,15 @@ class Console:
                 self.trouble.append(text)
 
     def _is_trouble(self, wire, text):
-        if self.TROUBLE.search(text):
-            return True
-        # All that comes over a serial port without heartbeats is the kernel's
-        # word on what it does not like.
-        return (self.beats and self.beats[-1]['wire'] != 'tty' == wire and
-                text and not self.HARMLESS.search(text))
+        m = re.fullmatch(r'SEQ (\d+)', text)
+        if m:
+            last, self._seq = self._seq, int(m[1])
+            return self._seq != last + 1
+        # From the first heartbeat on, all else that comes over the serial port
+        # is the kernel's word on what it does not like.
+        return self.TROUBLE.search(text) or (
+            self._seq and wire == 'tty' and text and
+            not text.startswith('SAY ') and not self.HARMLESS.search(text))
 
 
 class Guest:
@@ -95,10 +100,11 @@ class Guest:
 
     def __init__(self, host, slot=0, qemu='qemu-system-riscv64', harts=2,
                  aia='auto', irqchip=None, memory=128, image='',
-                 console=None, arguments='', devices=''):
+                 console=None, arguments='', devices='', ports=2):
         """Starts it; with a console of another guest, as its destination.
 
-        Arguments are more of them for its kernel, devices for its QEMU.
+        Arguments are more of them for its kernel, devices for its QEMU; ports
+        how many its serial device has, all but one of them idle.
         """
         self.host = host
         self.slot = slot
@@ -115,22 +121,27 @@ class Guest:
         self.console.add_feeder(self, self._tty)
         self._beat = host.connect(f'beat{slot}')
         self.console.add_feeder(self, self._beat, 'beat')
-        arguments = f'console=ttyS0 quiet panic=-1 {arguments}'
+        arguments = ('console=ttyS0 quiet panic=-1 HEARTBEAT_PORT=heartbeat '
+                     f'{arguments}')
         if not host.passes_on_illegal_instructions():
             arguments += ' HEARTBEAT_NO_VECTOR=1'
         machine = 'virt,aia=aplic-imsic'
         if irqchip:
             machine += f',kernel-irqchip={irqchip}'
-        ports = '/dev/virtio-ports'
+        wires = '/dev/virtio-ports'
         self.job = host.spawn(
             f'exec {qemu} -machine {machine} -accel kvm,riscv-aia={aia} '
             f'-smp {harts} -m {memory}M -nodefaults -no-user-config '
             f'-display none -no-reboot '
             f'-kernel /guest/Image{image} -initrd /guest/initrd{image} '
             f'-append "{arguments}" '
-            f'-chardev pipe,id=qmp,path={ports}/qmp{slot} '
+            f'-chardev pipe,id=qmp,path={wires}/qmp{slot} '
             f'-mon chardev=qmp,mode=control '
-            f'-chardev pipe,id=tty,path={ports}/tty{slot} -serial chardev:tty '
+            f'-chardev pipe,id=tty,path={wires}/tty{slot} -serial chardev:tty '
+            f'-device virtio-serial-pci,id=idle,max_ports={ports},'
+            f'vectors={2 * ports + 2} '
+            f'-chardev pipe,id=beat,path={wires}/beat{slot} '
+            f'-device virtserialport,chardev=beat,name=heartbeat '
             f'-netdev user,id=net '
             f'-device virtio-net-pci,netdev=net,romfile= '
             f'-blockdev null-co,node-name=disk,size={1 << 30},read-zeroes=on '

@@ -89,18 +89,14 @@ class Soak:
             for i in range(1, CARDS + 1)]
         devices += [
             '-blockdev file,node-name=shared,filename=/lan/disk,locking=off',
-            f'-device virtio-blk-pci,drive=shared,num-queues={HARTS}',
-            f'-device virtio-serial-pci,id=idle,max_ports={PORTS},'
-            f'vectors={2 * PORTS + 2}',
-            '-chardev pipe,id=beat,path=/dev/virtio-ports/beat0',
-            '-device virtserialport,chardev=beat,name=heartbeat']
+            f'-device virtio-blk-pci,drive=shared,num-queues={HARTS}']
         mode = self.args.mode[self.hosts.index(host)]
         # Words of the kernel that are worth a warning are complaints.
         arguments = (f'loglevel=5 ipv6.disable=1 TRAFFIC={self.layout()} '
-                     'HEARTBEAT_PORT=heartbeat HEARTBEAT_PAUSE_MS=50')
+                     'HEARTBEAT_PAUSE_MS=50')
         guest = guests.Guest(host, harts=HARTS, aia=mode, memory=MEMORY,
                              console=self.console, arguments=arguments,
-                             devices=' '.join(devices))
+                             devices=' '.join(devices), ports=PORTS)
         self.console = guest.console
         return guest
 

@@ -140,6 +140,22 @@ class Judgement(unittest.TestCase):
                 guests.lost_beats([self.beat(2), self.beat(3) |
                                    {'seq': seq, 'ticks': ticks}])
 
+    def test_serial_port(self):
+        """Each of its lines is missed, and anything else is trouble."""
+        for lines, trouble in (
+                ('quiet\nSEQ 1\nSEQ 2\nSAY SEQ 4\nSEQ 3\n', []),
+                ('SEQ 1\nSEQ 3\nSEQ 4\n', ['SEQ 3']),
+                ('SEQ 1\nSEQ 1\n', ['SEQ 1']),
+                ('SEQ 1\nSEQ[ 7.1] no irq handler\n',
+                 ['SEQ[ 7.1] no irq handler']),
+                ('[ 1.0] watchdog: hard LOCKUP\n',
+                 ['[ 1.0] watchdog: hard LOCKUP'])):
+            with self.subTest(lines):
+                console = guests.Console(os.devnull)
+                for c in lines:
+                    console.take(None, 'tty', c.encode())
+                self.assertEqual(console.trouble, trouble)
+
     def test_corruption(self):
         with self.assertRaisesRegex(lab.LabError, 'hart 0: f7'):
             guests.lost_beats([self.beat(1), self.beat(2) | {
