@@ -100,11 +100,14 @@ class Guest:
 
     def __init__(self, host, slot=0, qemu='qemu-system-riscv64', harts=2,
                  aia='auto', irqchip=None, memory=128, image='',
-                 console=None, arguments='', devices='', ports=2):
+                 console=None, arguments='', devices='', ports=2,
+                 prealloc=True):
         """Starts it; with a console of another guest, as its destination.
 
         Arguments are more of them for its kernel, devices for its QEMU; ports
-        how many its serial device has, all but one of them idle.
+        how many its serial device has, all but one of them idle.  What is
+        not allocated at the start is before a move from Linux 7.2, and that
+        takes up to a minute in here, see docs/lab.md.
         """
         self.host = host
         self.slot = slot
@@ -131,7 +134,8 @@ class Guest:
         wires = '/dev/virtio-ports'
         self.job = host.spawn(
             f'exec {qemu} -machine {machine} -accel kvm,riscv-aia={aia} '
-            f'-smp {harts} -m {memory}M -nodefaults -no-user-config '
+            f'-smp {harts} -m {memory}M {"-mem-prealloc" if prealloc else ""} '
+            f'-nodefaults -no-user-config '
             f'-display none -no-reboot '
             f'-kernel /guest/Image{image} -initrd /guest/initrd{image} '
             f'-append "{arguments}" '

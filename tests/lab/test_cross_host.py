@@ -192,6 +192,10 @@ class MoreMoves(CrossHostTest):
     def test_split_2_harts_from_testing(self):
         self.there_and_back('testing', 'stable', irqchip='split', harts=2)
 
+    def test_memory_not_allocated(self):
+        """Before its move from 7.2, the guest gets what it has not used."""
+        self.there_and_back('stable', 'testing', harts=4, prealloc=False)
+
 
 class Failures(CrossHostTest):
     """What goes wrong must not harm the guest."""
