@@ -210,8 +210,9 @@ class Guest:
 
         def arrived():
             if self.console.trouble:
-                raise LabError('the guest is in trouble: ' +
-                               '; '.join(self.console.trouble[:5]))
+                trouble = '; '.join(self.console.trouble[:5])
+                raise LabError(f'the guest is in trouble: {trouble}\n'
+                               f'{self._state()}')
             return len(self.beats()) >= wanted
 
         while True:
@@ -230,7 +231,20 @@ class Guest:
                            f'guest ({state}): {self.job.stderr().strip()}')
         if final:
             last = '\n'.join(self.console.lines[-5:])
-            raise LabTimeout(f'{timeout}; the last it said:\n{last}')
+            raise LabTimeout(f'{timeout}; the last it said:\n{last}\n'
+                             f'{self._state()}')
+
+    def _state(self):
+        """Where its harts are; twice, to tell who moves, and in full to logs."""
+        pcs = []
+        with open(os.path.join(self.host.dir, f'guest{self.slot}.state'), 'w',
+                  encoding='utf-8') as f:
+            for command in ('info registers -a', 'info pic') * 2:
+                text = self.qmp('human-monitor-command',
+                                **{'command-line': command})
+                f.write(text)
+                pcs += re.findall(r'^ pc +(\w+)', text, re.MULTILINE)
+        return f'harts at {" ".join(pcs)}; more in {f.name}'
 
     def wait_alive(self, count=3, patience=20, first=None):
         """Waits for signs of life from all parts; returns the last beat.

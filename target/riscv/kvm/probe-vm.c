@@ -18,6 +18,8 @@
 
 #define CORE_REG(name) (KVM_REG_RISCV | KVM_REG_SIZE_U64 | \
                         KVM_REG_RISCV_CORE | KVM_REG_RISCV_CORE_REG(name))
+#define CSR_REG(name)  (KVM_REG_RISCV | KVM_REG_SIZE_U64 | \
+                        KVM_REG_RISCV_CSR | KVM_REG_RISCV_CSR_REG(name))
 
 /* There is nothing at 0: a store there leaves the guest. */
 static const uint32_t code[] = {
@@ -25,9 +27,12 @@ static const uint32_t code[] = {
     0x00603023, /* sd t1, 0(zero) */
     0x00b53023, /* sd a1, 0(a0) */
     0x00b03023, /* sd a1, 0(zero) */
+    0x14002373, /* csrr t1, sscratch */
+    0x00603023, /* sd t1, 0(zero) */
 };
-#define READ_OFFSET  0
-#define WRITE_OFFSET 8
+#define READ_OFFSET     0
+#define WRITE_OFFSET    8
+#define SSCRATCH_OFFSET 16
 
 struct ProbeVM {
     int vm;
@@ -116,6 +121,29 @@ static bool set_reg(ProbeVM *vm, uint64_t id, uint64_t val)
     return ioctl(vm->vcpu, KVM_SET_ONE_REG, &reg) == 0;
 }
 
+/* KVM_RUN itself lets it through. */
+static void block_kick(sigset_t *old)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIG_IPI);
+    pthread_sigmask(SIG_BLOCK, &set, old);
+}
+
+static void unblock_kick(const sigset_t *old)
+{
+    const struct timespec now = { 0 };
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIG_IPI);
+    while (sigtimedwait(&set, NULL, &now) == SIG_IPI) {
+        /* It has come. */
+    }
+    pthread_sigmask(SIG_SETMASK, old, NULL);
+}
+
 /*
  * A guest that takes a fault for ever must not take QEMU along.  Time that the
  * thread runs, so that it does not matter what else the host does.
@@ -123,32 +151,25 @@ static bool set_reg(ProbeVM *vm, uint64_t id, uint64_t val)
 static bool run_for_a_while(ProbeVM *vm)
 {
     const struct itimerspec limit = { .it_value.tv_nsec = 100 * SCALE_MS };
-    const struct timespec now = { 0 };
     struct sigevent kick = {
         .sigev_notify = SIGEV_THREAD_ID,
         .sigev_signo = SIG_IPI,
         ._sigev_un._tid = qemu_get_thread_id(),
     };
-    sigset_t set, old;
+    sigset_t old;
     timer_t timer;
     int ret;
 
     if (timer_create(CLOCK_THREAD_CPUTIME_ID, &kick, &timer)) {
         return false;
     }
-    /* KVM_RUN itself lets it through. */
-    sigemptyset(&set);
-    sigaddset(&set, SIG_IPI);
-    pthread_sigmask(SIG_BLOCK, &set, &old);
+    block_kick(&old);
     timer_settime(timer, 0, &limit, NULL);
     do {
         ret = ioctl(vm->vcpu, KVM_RUN, 0);
     } while (ret < 0 && errno == EAGAIN);
     timer_delete(timer);
-    while (sigtimedwait(&set, NULL, &now) == SIG_IPI) {
-        /* It has come. */
-    }
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    unblock_kick(&old);
     return ret == 0 && vm->run->exit_reason == KVM_EXIT_MMIO;
 }
 
@@ -164,18 +185,48 @@ static bool run(ProbeVM *vm, uint64_t offset, uint64_t gpa, uint64_t val)
            set_reg(vm, CORE_REG(regs.a1), val) && run_for_a_while(vm);
 }
 
-bool probe_vm_read(ProbeVM *vm, uint64_t gpa, uint64_t *val)
+static bool run_and_tell(ProbeVM *vm, uint64_t offset, uint64_t gpa,
+                         uint64_t *val)
 {
-    if (!run(vm, READ_OFFSET, gpa, 0)) {
+    if (!run(vm, offset, gpa, 0)) {
         return false;
     }
     memcpy(val, vm->run->mmio.data, sizeof(*val));
     return true;
 }
 
+bool probe_vm_read(ProbeVM *vm, uint64_t gpa, uint64_t *val)
+{
+    return run_and_tell(vm, READ_OFFSET, gpa, val);
+}
+
 bool probe_vm_write(ProbeVM *vm, uint64_t gpa, uint64_t val)
 {
     return run(vm, WRITE_OFFSET, gpa, val);
+}
+
+bool probe_vm_set_sscratch(ProbeVM *vm, uint64_t val)
+{
+    return set_reg(vm, CSR_REG(sscratch), val);
+}
+
+bool probe_vm_read_sscratch(ProbeVM *vm, uint64_t *val)
+{
+    return run_and_tell(vm, SSCRATCH_OFFSET, 0, val);
+}
+
+/* With immediate_exit KVM would not come to it. */
+bool probe_vm_load(ProbeVM *vm)
+{
+    sigset_t old;
+    bool loaded;
+
+    block_kick(&old);
+    pthread_kill(pthread_self(), SIG_IPI);
+    vm->run->immediate_exit = 0;
+    loaded = ioctl(vm->vcpu, KVM_RUN, 0) < 0 && errno == EINTR;
+    unblock_kick(&old);
+    return loaded;
 }
 
 bool probe_vm_with_file(size_t size, size_t mapped, int flags,

@@ -43,6 +43,22 @@ bool probe_vm_read(ProbeVM *vm, uint64_t gpa, uint64_t *val);
 bool probe_vm_write(ProbeVM *vm, uint64_t gpa, uint64_t val);
 
 /**
+ * probe_vm_set_sscratch - KVM_SET_ONE_REG, of a CSR
+ * probe_vm_read_sscratch - have the guest read it
+ *
+ * Return whether that was possible.
+ */
+bool probe_vm_set_sscratch(ProbeVM *vm, uint64_t val);
+bool probe_vm_read_sscratch(ProbeVM *vm, uint64_t *val);
+
+/**
+ * probe_vm_load - have KVM load the vCPU on this host CPU, and leave it
+ *
+ * In any thread, and takes its pending SIG_IPI.  Returns whether KVM has.
+ */
+bool probe_vm_load(ProbeVM *vm);
+
+/**
  * probe_vm_with_file - find out what KVM does with pages of a file
  * @size: of the file, bytes of whole pages, all zeros
  * @mapped: how much of it is at @data, from its start

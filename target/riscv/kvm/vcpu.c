@@ -29,6 +29,7 @@
 #include "aia.h"
 #include "compat.h"
 #include "dirty-log.h"
+#include "stale-csrs.h"
 #include "vcpu.h"
 #include "vcpu-state.h"
 
@@ -197,6 +198,7 @@ static int put_owed(CPUState *cs, Error **errp)
     ret = set_enter_state(cs, owed->enter, owed->list, owed->mp_state, errp);
     if (!ret) {
         g_clear_pointer(&vcpu->owed, g_free);
+        kvm_riscv_stale_csrs_forget(cs);
     }
     return ret;
 }
@@ -346,6 +348,7 @@ int kvm_riscv_vcpu_init(CPUState *cs)
     trace_kvm_riscv_vcpu_init(cs->cpu_index, all->n, n);
     if (!cs->cpu_index) {
         kvm_riscv_dirty_log_init();
+        kvm_riscv_stale_csrs_init();
     }
     cpu->kvm_vcpu = vcpu;
     qemu_add_vm_change_state_handler(vm_state_change, cs);
@@ -564,7 +567,11 @@ int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
         }
     }
     trace_kvm_riscv_vcpu_put(cs->cpu_index, vcpu->regs.num, vcpu->mp_state);
-    return kvm_riscv_aia_put_vcpu(cs, level, errp);
+    ret = kvm_riscv_aia_put_vcpu(cs, level, errp);
+    if (!ret) {
+        kvm_riscv_stale_csrs_forget(cs);
+    }
+    return ret;
 }
 
 static int vcpu_pre_save(void *opaque)

@@ -1364,6 +1364,22 @@ static void test_put_csr(void)
     }
 }
 
+/* What helps: another vCPU that is loaded on each CPU after the CSR was put */
+static void test_put_csr_loaded(void)
+{
+    VM *vm = vm_new(1), *other = vm_new(1);
+
+    vm_set_sscratch(vm, 0, 1);
+    g_assert_cmphex(vm_read_sscratch(vm, 0, 0), ==, 1);
+    vm_set_sscratch(vm, 0, 2);
+    vm_load_vcpu(other, 0, 0);
+    vm_load_vcpu(other, 0, 1);
+    vm_load_vcpu(vm, 0, 1);
+    g_assert_cmphex(vm_read_sscratch(vm, 0, 0), ==, 2);
+    vm_free(other);
+    vm_free(vm);
+}
+
 /*
  * The guest reads a page that the host shares with others, and writes it while
  * dirty pages are logged, as during a migration.  Linux 7.2 can have it write
@@ -1595,6 +1611,7 @@ int main(int argc, char **argv)
     vm_open_kvm();
     probe();
     g_test_add_func("/riscv-aia/kernel/put-csr", test_put_csr);
+    g_test_add_func("/riscv-aia/kernel/put-csr-loaded", test_put_csr_loaded);
     g_test_add_func("/riscv-aia/kernel/write-shared", test_write_shared);
     g_test_add_func("/riscv-aia/kernel/aged-memory", test_aged_memory);
     g_test_add_func("/riscv-aia/kernel/unmap", test_unmap);

@@ -1,0 +1,22 @@
+/*
+ * Another vCPU on each host CPU, for a KVM that forgets which CSRs are there
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef RISCV_KVM_STALE_CSRS_H
+#define RISCV_KVM_STALE_CSRS_H
+
+/* To be called once, when KVM is there and before a vCPU is reset. */
+void kvm_riscv_stale_csrs_init(void);
+
+/**
+ * kvm_riscv_stale_csrs_forget - have the vCPU run with the CSRs that were put
+ *
+ * To be called in the thread of @cs, when its CSRs have been put and before it
+ * enters the guest.  Moves the thread from one host CPU to the next; where that
+ * is forbidden, as by -sandbox resourcecontrol=deny, it has no effect.
+ */
+void kvm_riscv_stale_csrs_forget(CPUState *cs);
+
+#endif
