@@ -240,8 +240,11 @@ class Guest:
         with open(os.path.join(self.host.dir, f'guest{self.slot}.state'), 'w',
                   encoding='utf-8') as f:
             for command in ('info registers -a', 'info pic') * 2:
-                text = self.qmp('human-monitor-command',
-                                **{'command-line': command})
+                try:
+                    text = self.qmp('human-monitor-command',
+                                    **{'command-line': command})
+                except LabError as e:
+                    return f'no more is known: {e}'
                 f.write(text)
                 pcs += re.findall(r'^ pc +(\w+)', text, re.MULTILINE)
         return f'harts at {" ".join(pcs)}; more in {f.name}'
