@@ -37,7 +37,7 @@
 #include "system/runstate.h"
 #include "cpu.h"
 #include "hw/core/cpu.h"
-#include "trace.h"
+#include "trace/trace-target_riscv_kvm.h"
 #include "aia.h"
 #include "dirty-log.h"
 #include "kvm_riscv.h"

@@ -23,7 +23,7 @@
 #include "system/kvm.h"
 #include "system/runstate.h"
 #include "cpu.h"
-#include "trace.h"
+#include "trace/trace-target_riscv_kvm.h"
 #include "compat.h"
 #include "dirty-log.h"
 #include "probe-vm.h"

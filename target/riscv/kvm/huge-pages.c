@@ -26,7 +26,7 @@
 #include "qemu/error-report.h"
 #include "qemu/units.h"
 #include "cpu.h"
-#include "trace.h"
+#include "trace/trace-target_riscv_kvm.h"
 #include "compat.h"
 #include "huge-pages.h"
 #include "probe-vm.h"

@@ -8,8 +8,8 @@
  * vCPU has last left the guest there, and none of its CSRs has been set since.
  * But a load on a second CPU already forgets that they have been set.  A vCPU
  * that is moved there and back before it enters the guest runs with what it
- * had before a load or a reset.  So another vCPU is loaded on each CPU after
- * the CSRs have been put.
+ * had before a load or a reset.  So another vCPU is loaded on each CPU between
+ * the last exit of the guest's and their next entry.
  */
 
 #include "qemu/osdep.h"
@@ -17,99 +17,88 @@
 #include <linux/kvm.h>
 
 #include "cpu.h"
-#include "trace.h"
+#include "trace/trace-target_riscv_kvm.h"
 #include "probe-vm.h"
 #include "stale-csrs.h"
 
 /* How often a probe is repeated, as guests of others can hide the fault */
 #define TRIES 4
 
-/* The CPUs that the thread may run on */
-typedef struct CPUs {
-    cpu_set_t *set;
-    size_t size;
-    int num;
-} CPUs;
+/* CPUs of the host, more than any kernel has: it wants room for all its own */
+#define MAX_CPUS        (1 << 14)
+#define CPUS_SIZE       CPU_ALLOC_SIZE(MAX_CPUS)
 
-static bool get_cpus(CPUs *cpus)
+static bool get_cpus(cpu_set_t *cpus)
 {
-    bool ok;
-
-    /* More than any kernel has; the kernel wants room for all its own. */
-    cpus->num = 1 << 14;
-    cpus->size = CPU_ALLOC_SIZE(cpus->num);
-    cpus->set = CPU_ALLOC(cpus->num);
-    CPU_ZERO_S(cpus->size, cpus->set);
-    ok = sched_getaffinity(0, cpus->size, cpus->set) == 0;
-    if (!ok) {
-        CPU_FREE(cpus->set);
-    }
-    return ok;
+    memset(cpus, 0, CPUS_SIZE);
+    return sched_getaffinity(0, CPUS_SIZE, cpus) == 0;
 }
 
 /* Returns the next CPU from @cpu on, or -1. */
-static int next_cpu(const CPUs *cpus, int cpu)
+static int next_cpu(const cpu_set_t *cpus, int cpu)
 {
-    while (cpu < cpus->num && !CPU_ISSET_S(cpu, cpus->size, cpus->set)) {
+    while (cpu < MAX_CPUS && !CPU_ISSET_S(cpu, CPUS_SIZE, cpus)) {
         cpu++;
     }
-    return cpu < cpus->num ? cpu : -1;
+    return cpu < MAX_CPUS ? cpu : -1;
 }
 
-static bool move_to(const CPUs *cpus, int cpu)
+static bool move_to(int cpu)
 {
-    cpu_set_t *set = CPU_ALLOC(cpus->num);
-    bool ok;
+    g_autofree cpu_set_t *only = g_malloc0(CPUS_SIZE);
 
-    CPU_ZERO_S(cpus->size, set);
-    CPU_SET_S(cpu, cpus->size, set);
-    ok = sched_setaffinity(0, cpus->size, set) == 0;
-    CPU_FREE(set);
-    return ok;
+    CPU_SET_S(cpu, CPUS_SIZE, only);
+    return sched_setaffinity(0, CPUS_SIZE, only) == 0;
 }
 
-static void put_back(CPUs *cpus)
+/* Unless the thread was given other CPUs since it was moved to one. */
+static void put_back(const cpu_set_t *cpus)
 {
-    sched_setaffinity(0, cpus->size, cpus->set);
-    CPU_FREE(cpus->set);
+    g_autofree cpu_set_t *now = g_malloc0(CPUS_SIZE);
+
+    if (get_cpus(now) && CPU_COUNT_S(CPUS_SIZE, now) == 1) {
+        sched_setaffinity(0, CPUS_SIZE, cpus);
+    }
 }
 
 /* Whether a CSR is what was put, after a load on another CPU */
-static bool keeps_csr(ProbeVM *vm, const CPUs *cpus, int first, int second)
+static bool keeps_csr(ProbeVM *vm, int first, int second)
 {
     uint64_t val;
 
-    return move_to(cpus, first) &&
+    return move_to(first) &&
            probe_vm_set_sscratch(vm, 1) &&
            probe_vm_read_sscratch(vm, &val) && val == 1 &&
            probe_vm_set_sscratch(vm, 2) &&
-           move_to(cpus, second) && probe_vm_load(vm) &&
-           move_to(cpus, first) &&
+           move_to(second) && probe_vm_load(vm) &&
+           move_to(first) &&
            probe_vm_read_sscratch(vm, &val) && val == 2;
 }
 
 /* What cannot be found out is taken for no. */
 static bool probe(ProbeVM *vm)
 {
-    CPUs cpus;
+    g_autofree cpu_set_t *cpus = g_malloc(CPUS_SIZE);
     int first, second;
     bool good;
 
-    if (!vm || !get_cpus(&cpus)) {
+    if (!vm || !get_cpus(cpus)) {
         return false;
     }
-    first = next_cpu(&cpus, 0);
-    second = next_cpu(&cpus, first + 1);
+    first = next_cpu(cpus, 0);
+    second = next_cpu(cpus, first + 1);
     good = second >= 0;
     for (int i = 0; i < TRIES && good; i++) {
-        good = keeps_csr(vm, &cpus, first, second);
+        good = keeps_csr(vm, first, second);
     }
-    put_back(&cpus);
+    put_back(cpus);
     return good;
 }
 
-/* The other vCPU, if one is needed; ioctls on it wait for one another. */
+/* The other vCPU, if one is needed */
 static ProbeVM *other;
+/* The CPUs where it was loaded since a vCPU of the guest was in KVM_RUN */
+static cpu_set_t *loaded;
 
 void kvm_riscv_stale_csrs_init(void)
 {
@@ -121,20 +110,33 @@ void kvm_riscv_stale_csrs_init(void)
     if (good) {
         probe_vm_free(other);
         other = NULL;
+    } else {
+        loaded = g_malloc0(CPUS_SIZE);
+    }
+}
+
+void kvm_riscv_stale_csrs_entered(void)
+{
+    if (loaded) {
+        memset(loaded, 0, CPUS_SIZE);
     }
 }
 
 void kvm_riscv_stale_csrs_forget(CPUState *cs)
 {
-    CPUs cpus;
-    int cpu = -1, loaded = 0;
+    g_autofree cpu_set_t *cpus = g_malloc(CPUS_SIZE);
+    int cpu = -1, num = 0;
 
-    if (!other || !get_cpus(&cpus)) {
+    if (!other || !get_cpus(cpus)) {
         return;
     }
-    while ((cpu = next_cpu(&cpus, cpu + 1)) >= 0) {
-        loaded += move_to(&cpus, cpu) && probe_vm_load(other);
+    while ((cpu = next_cpu(cpus, cpu + 1)) >= 0) {
+        if (!CPU_ISSET_S(cpu, CPUS_SIZE, loaded) && move_to(cpu) &&
+            probe_vm_load(other)) {
+            CPU_SET_S(cpu, CPUS_SIZE, loaded);
+            num++;
+        }
     }
-    put_back(&cpus);
-    trace_kvm_riscv_stale_csrs_forget(cs->cpu_index, loaded);
+    put_back(cpus);
+    trace_kvm_riscv_stale_csrs_forget(cs->cpu_index, num);
 }

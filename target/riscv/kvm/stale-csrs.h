@@ -11,12 +11,16 @@
 void kvm_riscv_stale_csrs_init(void);
 
 /**
- * kvm_riscv_stale_csrs_forget - have the vCPU run with the CSRs that were put
+ * kvm_riscv_stale_csrs_forget - have the vCPU run with the CSRs that are put
  *
- * To be called in the thread of @cs, when its CSRs have been put and before it
- * enters the guest.  Moves the thread from one host CPU to the next; where that
- * is forbidden, as by -sandbox resourcecontrol=deny, it has no effect.
+ * To be called in the thread of @cs, for each vCPU, while none of them enters
+ * the guest.  Moves the thread to those of its host CPUs where none was moved
+ * since kvm_riscv_stale_csrs_entered(); where that is forbidden, as by
+ * -sandbox resourcecontrol=deny, it has no effect.
  */
 void kvm_riscv_stale_csrs_forget(CPUState *cs);
+
+/* To be called, with the BQL held, where a vCPU was in KVM_RUN, or will be. */
+void kvm_riscv_stale_csrs_entered(void);
 
 #endif

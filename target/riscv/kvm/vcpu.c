@@ -25,7 +25,7 @@
 #include "system/runstate.h"
 #include "cpu.h"
 #include "sbi_ecall_interface.h"
-#include "trace.h"
+#include "trace/trace-target_riscv_kvm.h"
 #include "aia.h"
 #include "compat.h"
 #include "dirty-log.h"
@@ -198,9 +198,28 @@ static int put_owed(CPUState *cs, Error **errp)
     ret = set_enter_state(cs, owed->enter, owed->list, owed->mp_state, errp);
     if (!ret) {
         g_clear_pointer(&vcpu->owed, g_free);
-        kvm_riscv_stale_csrs_forget(cs);
     }
     return ret;
+}
+
+static void do_forget_csrs(CPUState *cs, run_on_cpu_data arg)
+{
+    kvm_riscv_stale_csrs_forget(cs);
+}
+
+/* So that an entry of ours does not find what the guest had. */
+static void forget_csrs(CPUState *cs)
+{
+    run_on_cpu(cs, do_forget_csrs, RUN_ON_CPU_NULL);
+}
+
+/* So that the guest does not find what an entry of ours had, either. */
+static void forget_csrs_before_run(CPUState *cs)
+{
+    forget_csrs(cs);
+    if (!CPU_NEXT(cs)) {
+        kvm_riscv_stale_csrs_entered();
+    }
 }
 
 bool kvm_riscv_vcpu_is_stopped(CPUState *cs)
@@ -273,6 +292,7 @@ static void do_finish_start(CPUState *cs, run_on_cpu_data arg)
         set_mp_state(cs, KVM_MP_STATE_RUNNABLE, *errp ? NULL : errp);
     }
     timer_delete(timer);
+    kvm_riscv_stale_csrs_entered();
     qatomic_set(&cs->kvm_run->immediate_exit, 0);
     /* What was read before is no more. */
     cs->vcpu_dirty = false;
@@ -289,7 +309,10 @@ static void vm_state_change(void *opaque, bool running, RunState state)
 
     if (running) {
         RISCV_CPU(cs)->kvm_vcpu->ran = true;
-    } else if (may_be_starting(cs)) {
+        forget_csrs_before_run(cs);
+        return;
+    }
+    if (may_be_starting(cs)) {
         run_on_cpu(cs, do_finish_start, RUN_ON_CPU_HOST_PTR(&err));
         trace_kvm_riscv_vcpu_finish_start(cs->cpu_index, !err);
         if (err) {
@@ -297,6 +320,7 @@ static void vm_state_change(void *opaque, bool running, RunState state)
                               cs->cpu_index);
         }
     }
+    forget_csrs(cs);
 }
 
 int kvm_riscv_vcpu_init(CPUState *cs)
@@ -363,6 +387,8 @@ void kvm_riscv_vcpu_reset(CPUState *cs)
     if (vcpu) {
         memcpy(vcpu->regs.value, vcpu->regs.reset,
                vcpu->regs.num * sizeof(uint64_t));
+        /* The machine may have run, and has not stopped for this. */
+        forget_csrs(cs);
     }
 }
 
@@ -385,6 +411,7 @@ static int run_enter_code(CPUState *cs, const EnterOnce *enter, Error **errp)
     struct kvm_run *run = cs->kvm_run;
     int ret;
 
+    kvm_riscv_stale_csrs_entered();
     do {
         /* The kick that brought us here may have asked for it. */
         qatomic_set(&run->immediate_exit, 0);
@@ -567,11 +594,11 @@ int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
         }
     }
     trace_kvm_riscv_vcpu_put(cs->cpu_index, vcpu->regs.num, vcpu->mp_state);
-    ret = kvm_riscv_aia_put_vcpu(cs, level, errp);
-    if (!ret) {
-        kvm_riscv_stale_csrs_forget(cs);
+    if (level == KVM_PUT_RESET_STATE) {
+        /* The machine may go on without a change of its state. */
+        forget_csrs_before_run(cs);
     }
-    return ret;
+    return kvm_riscv_aia_put_vcpu(cs, level, errp);
 }
 
 static int vcpu_pre_save(void *opaque)

@@ -1,5 +1,6 @@
 /*
- * Library that makes calls of ioctl() fail; to be preloaded into QEMU
+ * Library that makes calls of ioctl() fail, and moves vCPUs; to be preloaded
+ * into QEMU
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
@@ -9,11 +10,13 @@
 
 #include "qemu/osdep.h"
 #include <malloc.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <linux/kvm.h>
 #include "qemu/atomic.h"
+#include "qemu/main-loop.h"
 #include "fault.h"
 
 static FaultControl *control;
@@ -80,10 +83,74 @@ static bool fails(unsigned long request, const void *arg)
     return control->error;
 }
 
+/* Whether CSRs of the thread's vCPU were put since it was in KVM_RUN */
+static __thread bool csrs_put;
+/* The host CPU where it has left KVM_RUN */
+static __thread int left_on = -1;
+
+/* Has KVM_RUN load the vCPU, and end before it enters the guest. */
+static void load_only(int vcpu)
+{
+    const uint64_t mask = ~(1ULL << (SIG_IPI - 1));
+    g_autofree struct kvm_signal_mask *arg =
+        g_malloc(sizeof(*arg) + sizeof(mask));
+    struct kvm_run *run = mmap(NULL, sizeof(*run), PROT_READ | PROT_WRITE,
+                               MAP_SHARED, vcpu, 0);
+    sigset_t set, old;
+
+    g_assert(run != MAP_FAILED);
+    arg->len = sizeof(mask);
+    memcpy(arg->sigset, &mask, sizeof(mask));
+    sigemptyset(&set);
+    sigaddset(&set, SIG_IPI);
+    pthread_sigmask(SIG_BLOCK, &set, &old);
+    pthread_kill(pthread_self(), SIG_IPI);
+    syscall(SYS_ioctl, vcpu, KVM_SET_SIGNAL_MASK, arg);
+    run->immediate_exit = 0;
+    syscall(SYS_ioctl, vcpu, KVM_RUN, 0);
+    syscall(SYS_ioctl, vcpu, KVM_SET_SIGNAL_MASK, NULL);
+    munmap(run, sizeof(*run));
+    /* Now QEMU takes it for a kick, after which it comes again. */
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+static void there_and_back(int vcpu)
+{
+    cpu_set_t cpus, back, other;
+
+    CPU_ZERO(&back);
+    CPU_SET(left_on, &back);
+    if (sched_getaffinity(0, sizeof(cpus), &cpus)) {
+        return;
+    }
+    CPU_XOR(&other, &cpus, &back);
+    if (CPU_ISSET(left_on, &cpus) && CPU_COUNT(&other) &&
+        sched_setaffinity(0, sizeof(other), &other) == 0) {
+        load_only(vcpu);
+        sched_setaffinity(0, sizeof(back), &back);
+        sched_setaffinity(0, sizeof(cpus), &cpus);
+        qatomic_inc(&control->moved);
+    }
+}
+
+static void may_move(int fd, unsigned long request, const void *arg)
+{
+    if (request == KVM_SET_ONE_REG) {
+        csrs_put |= (subject(request, arg) & KVM_REG_RISCV_TYPE_MASK) ==
+                    KVM_REG_RISCV_CSR;
+    } else if (request == KVM_RUN && csrs_put) {
+        csrs_put = false;
+        if (left_on >= 0) {
+            there_and_back(fd);
+        }
+    }
+}
+
 int ioctl(int fd, unsigned long request, ...)
 {
     va_list ap;
     void *arg;
+    int ret;
 
     va_start(ap, request);
     arg = va_arg(ap, void *);
@@ -94,5 +161,12 @@ int ioctl(int fd, unsigned long request, ...)
         errno = control->error;
         return -1;
     }
-    return syscall(SYS_ioctl, fd, request, arg);
+    if (control->moves) {
+        may_move(fd, (uint32_t)request, arg);
+    }
+    ret = syscall(SYS_ioctl, fd, request, arg);
+    if ((uint32_t)request == KVM_RUN) {
+        left_on = sched_getcpu();
+    }
+    return ret;
 }

@@ -29,6 +29,9 @@ typedef struct FaultCall {
  * @calls: the library's: how many have counted
  * @failed: the library's: how many of them were to fail
  * @heap: the library's: bytes that malloc() had given out at the last of those
+ * @moves: whether a vCPU whose CSRs were put is loaded on another host CPU than
+ *     the one where it last left KVM_RUN, and goes back there, before it runs
+ * @moved: the library's: how often that was so
  * @call: the library's: those that counted; the subject is the id of a
  *     register, or group << 32 | attr of an attribute
  */
@@ -42,6 +45,8 @@ typedef struct FaultControl {
     uint32_t calls;
     uint32_t failed;
     uint64_t heap;
+    bool moves;
+    uint32_t moved;
     FaultCall call[FAULT_LOG];
 } FaultControl;
 

@@ -7,12 +7,15 @@
  */
 
 #include "qemu/osdep.h"
+#include <sched.h>
 #include <sys/ptrace.h>
+#include <sys/sysinfo.h>
 #include "qemu/bswap.h"
 #include "qemu/cutils.h"
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
 #include "framework.h"
+#include "watched.h"
 
 static int64_t deadline(void)
 {
@@ -295,6 +298,47 @@ static void test_compute(const void *opaque)
     qtest_quit(qts);
 }
 
+/*
+ * vcpu_regs, with a hart 1 that may run on any CPU, but is first put on one
+ * where hart 0 does not run
+ */
+static void unpin_hart(QTestState *qts, const AIACase *c)
+{
+    cpu_set_t all, of_hart0, others;
+
+    CPU_ZERO(&all);
+    for (int i = 0; i < get_nprocs(); i++) {
+        CPU_SET(i, &all);
+    }
+    g_assert_cmpint(sched_getaffinity(vcpu_thread(qts, 0), sizeof(of_hart0),
+                                      &of_hart0), ==, 0);
+    CPU_XOR(&others, &all, &of_hart0);
+    g_assert_cmpint(sched_setaffinity(vcpu_thread(qts, 1), sizeof(others),
+                                      &others), ==, 0);
+    g_assert_cmpint(sched_setaffinity(vcpu_thread(qts, 1), sizeof(all), &all),
+                    ==, 0);
+}
+
+static void test_moved(const void *opaque)
+{
+    AIACase c = *(const AIACase *)opaque;
+    AIAWatched w;
+
+    if (get_nprocs() < 2) {
+        g_test_skip("this host has but one CPU");
+        return;
+    }
+    c.prepare = unpin_hart;
+    aia_watched_prepare(&w);
+    w.fault->moves = true;
+    aia_watched_preload(&w, true);
+    test_regs(&c);
+    aia_watched_preload(&w, false);
+    g_test_message("%u times", w.fault->moved);
+    g_assert_cmpuint(w.fault->moved, >, 0);
+    aia_watched_forget(&w);
+}
+
 static void add(const char *guest, const AIAMove *move, const char *from,
                 const char *to, unsigned harts, void (*run)(const void *))
 {
@@ -345,6 +389,10 @@ static const struct {
 void aia_add_vcpu_tests(void)
 {
     static const char *const modes[] = { "emul", "hwaccel", "auto" };
+    static const AIACase moved = {
+        .move = &aia_move_snapshot, .guest = "vcpu_regs", .irqchip = "on",
+        .from = "emul", .to = "emul", .harts = 2,
+    };
 
     for (int g = 0; g < ARRAY_SIZE(guests); g++) {
         for (int m = 0; m < ARRAY_SIZE(plain); m++) {
@@ -362,6 +410,7 @@ void aia_add_vcpu_tests(void)
         }
     }
     add("vcpu_compute", &aia_move_live, "emul", "hwaccel", 4, test_compute);
+    aia_add("riscv-aia/moved/vcpu_regs", &moved, test_moved);
     if (g_test_slow()) {
         add("vcpu_compute", &aia_move_live, "auto", "auto", 4, test_compute);
         add("vcpu_compute", &aia_move_file, "hwaccel", "auto", 4,

@@ -54,6 +54,28 @@ void aia_watched_prepare(AIAWatched *w)
     w->fault = map_faults(w->fault_file);
 }
 
+void aia_watched_preload(AIAWatched *w, bool preload)
+{
+    g_autofree char *library = fault_library();
+
+    if (preload) {
+        g_setenv(FAULT_ENV, w->fault_file, true);
+        g_setenv("LD_PRELOAD", library, true);
+    } else {
+        g_unsetenv("LD_PRELOAD");
+    }
+}
+
+void aia_watched_forget(AIAWatched *w)
+{
+    if (w->fault) {
+        munmap(w->fault, sizeof(*w->fault));
+        unlink(w->fault_file);
+        g_free(w->fault_file);
+    }
+    memset(w, 0, sizeof(*w));
+}
+
 void aia_watched_start(AIAWatched *w, const AIACase *c, const char *mode,
                        const char *more)
 {
@@ -64,14 +86,11 @@ void aia_watched_start(AIAWatched *w, const AIACase *c, const char *mode,
     options = g_strdup_printf("%s -trace process_incoming_migration_co_end "
                               "2>%s", more, w->words_file);
     if (w->fault) {
-        g_autofree char *library = fault_library();
-
-        g_setenv(FAULT_ENV, w->fault_file, true);
-        g_setenv("LD_PRELOAD", library, true);
+        aia_watched_preload(w, true);
     }
     w->qts = aia_start(c, mode, options);
     if (w->fault) {
-        g_unsetenv("LD_PRELOAD");
+        aia_watched_preload(w, false);
     }
 }
 
@@ -144,12 +163,7 @@ void aia_watched_quit(AIAWatched *w)
     qtest_quit(w->qts);
     unlink(w->words_file);
     g_free(w->words_file);
-    if (w->fault) {
-        munmap(w->fault, sizeof(*w->fault));
-        unlink(w->fault_file);
-        g_free(w->fault_file);
-    }
-    memset(w, 0, sizeof(*w));
+    aia_watched_forget(w);
 }
 
 void aia_watched_kill(AIAWatched *w)

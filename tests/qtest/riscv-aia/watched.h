@@ -27,6 +27,11 @@ typedef struct AIAWatched {
 /* For a QEMU whose accesses are to fail; before its start, and armed then. */
 void aia_watched_prepare(AIAWatched *w);
 
+/* Whether a QEMU that somebody else starts has what @w was prepared for. */
+void aia_watched_preload(AIAWatched *w, bool preload);
+/* In the place of aia_watched_quit() then. */
+void aia_watched_forget(AIAWatched *w);
+
 /* As aia_start(); @w is zeroed or prepared. */
 void aia_watched_start(AIAWatched *w, const AIACase *c, const char *mode,
                        const char *more);
