@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Our own C files: no warning of QEMU's flags, no word from checkpatch.
+"""Our own files: no warning of QEMU's flags, no word from checkpatch, and
+   mutants that apply.
 
    tests/style.py BUILDDIR    (in the build environment, from the checkout)
 """
 
+import glob
 import json
 import os
 import shlex
@@ -62,6 +64,15 @@ class StyleTest(unittest.TestCase):
         words = [w for w in done.stdout.splitlines()
                  if ': ERROR:' in w or ': WARNING:' in w]
         self.assertEqual(words, [])
+
+    def test_mutants(self):
+        """A change can leave a mutant behind, which runs in the long form."""
+        patches = sorted(glob.glob('tests/mutants/*.patch'))
+        self.assertTrue(patches)
+        for name in patches:
+            with self.subTest(name), open(name, encoding='utf-8') as f:
+                subprocess.run(['patch', '-p1', '-sN', '--dry-run'], stdin=f,
+                               check=True)
 
 
 if __name__ == '__main__':

@@ -527,7 +527,7 @@ void aia_add_check_tests(void)
     add_aplic("", &aia_move_snapshot, "auto", 0x08);
     add_aplic("", &check_move_paused, "auto", 0x40);
     add_imsic("", &check_move_file, "emul", 2, 0);
-    add_imsic("", &check_move_file, "auto", 2, 2);
+    add_imsic("", &check_move_file, "auto", 3, 2);
     add_imsic("", &check_move_live, "hwaccel", 2, 1);
     add_imsic("", &aia_move_snapshot, "auto", 2, 4);
     aia_add("riscv-aia/memory/live/emul", &memory, test_memory);

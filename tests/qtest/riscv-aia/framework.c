@@ -217,9 +217,9 @@ static void keep_subsection(char **cpu, size_t *len)
     *len = p + 8 - *cpu + ldl_be_p(p + 4) * 3 * 8;
 }
 
-static void compare_sections(const char *file_a, const char *file_b,
-                             const char *name, unsigned expected, bool reset,
-                             bool mixed)
+static bool same_sections(const char *file_a, const char *file_b,
+                          const char *name, unsigned expected, bool reset,
+                          bool mixed)
 {
     g_autofree char *a = NULL, *b = NULL;
     char *pa, *pb;
@@ -247,11 +247,14 @@ static void compare_sections(const char *file_a, const char *file_b,
             forget_what_survives_reset(pa, la);
             forget_what_survives_reset(pb, lb);
         }
-        g_assert_true(same_section(name, pa, pb, la));
+        if (!same_section(name, pa, pb, la)) {
+            return false;
+        }
         count++;
     }
     g_assert_true(!pa && !pb);
     g_assert_cmpuint(count, ==, expected);
+    return true;
 }
 
 static void compare_streams(const AIACase *c, const char *a, const char *b,
@@ -261,18 +264,27 @@ static void compare_streams(const AIACase *c, const char *a, const char *b,
 
     if (c->tcg) {
         /* One each for machine and supervisor level */
-        compare_sections(a, b, "riscv_aplic", 2 * sockets, reset, false);
-        compare_sections(a, b, "riscv_imsic", 2 * c->harts, reset, false);
+        g_assert_true(same_sections(a, b, "riscv_aplic", 2 * sockets, reset,
+                                    false));
+        g_assert_true(same_sections(a, b, "riscv_imsic", 2 * c->harts, reset,
+                                    false));
         return;
     }
     if (g_str_equal(c->irqchip, "split")) {
-        compare_sections(a, b, "riscv_aplic", sockets, reset, c->mixed);
+        /*
+         * QEMU's own, which a reset leaves as it was: docs/qemu-facts.md.
+         * Once it does not, this fails.
+         */
+        g_assert_true(same_sections(a, b, "riscv_aplic", sockets, reset,
+                                    c->mixed) == !reset);
     } else {
         /* The kernel has one only. */
-        compare_sections(a, b, "riscv_aplic_kvm", 1, reset, c->mixed);
+        g_assert_true(same_sections(a, b, "riscv_aplic_kvm", 1, reset,
+                                    c->mixed));
     }
-    compare_sections(a, b, "riscv_imsic_kvm", c->harts, reset, c->mixed);
-    compare_sections(a, b, "cpu", c->harts, reset, c->mixed);
+    g_assert_true(same_sections(a, b, "riscv_imsic_kvm", c->harts, reset,
+                                c->mixed));
+    g_assert_true(same_sections(a, b, "cpu", c->harts, reset, c->mixed));
 }
 
 void aia_compare_streams(const AIACase *c, const char *a, const char *b)

@@ -581,10 +581,19 @@ static void flip(uint8_t *bytes, size_t from, size_t to)
 }
 
 /*
- * Bits are flipped in the states of devices, and in what comes before: nothing
- * would tell that a page of memory is not what it was, and a bit in the list
- * of the memory's blocks can abort QEMU.  pflash crashes it if it is there
- * twice (docs/qemu-facts.md).
+ * Where a length of a block of memory stands, which QEMU aborts over if it is
+ * too much (docs/qemu-facts.md).  Nor would anything tell that a page of memory
+ * is not what it was.
+ */
+static bool has_lengths_of_memory(const AIASection *section)
+{
+    return g_str_equal(section->name, "ram") ||
+           g_str_equal(section->name, "fw_cfg");
+}
+
+/*
+ * Bits are flipped in the states of devices, and in what comes before.  pflash
+ * crashes QEMU if it is there twice (docs/qemu-facts.md).
  */
 static void change_anything(AIAStream *s)
 {
@@ -613,7 +622,7 @@ static void change_anything(AIAStream *s)
         flip(s->bytes, 0, 8);
         break;
     default:
-        if (!g_str_equal(s->sections[i].name, "ram")) {
+        if (!has_lengths_of_memory(&s->sections[i])) {
             flip(s->bytes, s->sections[i].start, s->sections[i].end);
         }
         break;
