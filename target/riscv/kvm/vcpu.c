@@ -252,6 +252,22 @@ static bool may_be_starting(CPUState *cs)
            (a6 == SBI_EXT_HSM_HART_STOP && a7 == SBI_EXT_HSM);
 }
 
+/* A timer that kicks the thread of a vCPU out of KVM_RUN */
+static bool kick_timer_create(clockid_t clock, timer_t *timer, Error **errp)
+{
+    struct sigevent kick = {
+        .sigev_notify = SIGEV_THREAD_ID,
+        .sigev_signo = SIG_IPI,
+        ._sigev_un._tid = qemu_get_thread_id(),
+    };
+
+    if (timer_create(clock, &kick, timer)) {
+        error_setg_errno(errp, errno, "no timer");
+        return false;
+    }
+    return true;
+}
+
 /*
  * In KVM_RUN the kernel first has a stopped hart wait, then serves requests
  * such as this one, and then sees whether there is a signal, before it enters
@@ -262,17 +278,11 @@ static void do_finish_start(CPUState *cs, run_on_cpu_data arg)
 {
     Error **errp = arg.host_ptr;
     struct itimerspec delay = { .it_value.tv_nsec = SCALE_MS };
-    struct sigevent kick = {
-        .sigev_notify = SIGEV_THREAD_ID,
-        .sigev_signo = SIG_IPI,
-        ._sigev_un._tid = qemu_get_thread_id(),
-    };
     struct rusage before, after;
     timer_t timer;
     int ret;
 
-    if (timer_create(CLOCK_MONOTONIC, &kick, &timer)) {
-        error_setg_errno(errp, errno, "no timer");
+    if (!kick_timer_create(CLOCK_MONOTONIC, &timer, errp)) {
         return;
     }
     if (set_mp_state(cs, KVM_MP_STATE_STOPPED, errp) == 0) {
@@ -399,6 +409,9 @@ void kvm_riscv_vcpu_reset(CPUState *cs)
 #define SW_ZERO_A0      0x00052023
 #define LOOP            0x0000006f
 
+/* CPU time for them, in seconds.  The machine stands while they run. */
+#define ENTER_LIMIT_S   10
+
 typedef struct EnterOnce {
     uint64_t code_gpa;
     uint64_t store_gpa;
@@ -408,15 +421,25 @@ typedef struct EnterOnce {
 
 static int run_enter_code(CPUState *cs, const EnterOnce *enter, Error **errp)
 {
+    struct itimerspec left = { .it_value.tv_sec = ENTER_LIMIT_S };
     struct kvm_run *run = cs->kvm_run;
+    timer_t timer;
     int ret;
 
+    /* Not wall time: a busy host is no reason to give up. */
+    if (!kick_timer_create(CLOCK_THREAD_CPUTIME_ID, &timer, errp)) {
+        return -EIO;
+    }
+    timer_settime(timer, 0, &left, NULL);
     kvm_riscv_stale_csrs_entered();
     do {
         /* The kick that brought us here may have asked for it. */
         qatomic_set(&run->immediate_exit, 0);
         ret = kvm_vcpu_ioctl(cs, KVM_RUN, 0);
-    } while (ret == -EINTR || ret == -EAGAIN);
+        timer_gettime(timer, &left);
+    } while ((ret == -EINTR || ret == -EAGAIN) &&
+             (left.it_value.tv_sec || left.it_value.tv_nsec));
+    timer_delete(timer);
     if (ret == 0 && run->exit_reason == KVM_EXIT_FAIL_ENTRY) {
         return -EBUSY;
     }
