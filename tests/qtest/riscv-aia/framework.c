@@ -257,6 +257,13 @@ static bool same_sections(const char *file_a, const char *file_b,
     return true;
 }
 
+static void compare_sections(const char *file_a, const char *file_b,
+                             const char *name, unsigned expected, bool reset,
+                             bool mixed)
+{
+    g_assert_true(same_sections(file_a, file_b, name, expected, reset, mixed));
+}
+
 static void compare_streams(const AIACase *c, const char *a, const char *b,
                             bool reset)
 {
@@ -264,10 +271,8 @@ static void compare_streams(const AIACase *c, const char *a, const char *b,
 
     if (c->tcg) {
         /* One each for machine and supervisor level */
-        g_assert_true(same_sections(a, b, "riscv_aplic", 2 * sockets, reset,
-                                    false));
-        g_assert_true(same_sections(a, b, "riscv_imsic", 2 * c->harts, reset,
-                                    false));
+        compare_sections(a, b, "riscv_aplic", 2 * sockets, reset, false);
+        compare_sections(a, b, "riscv_imsic", 2 * c->harts, reset, false);
         return;
     }
     if (g_str_equal(c->irqchip, "split")) {
@@ -279,12 +284,10 @@ static void compare_streams(const AIACase *c, const char *a, const char *b,
                                     c->mixed) == !reset);
     } else {
         /* The kernel has one only. */
-        g_assert_true(same_sections(a, b, "riscv_aplic_kvm", 1, reset,
-                                    c->mixed));
+        compare_sections(a, b, "riscv_aplic_kvm", 1, reset, c->mixed);
     }
-    g_assert_true(same_sections(a, b, "riscv_imsic_kvm", c->harts, reset,
-                                c->mixed));
-    g_assert_true(same_sections(a, b, "cpu", c->harts, reset, c->mixed));
+    compare_sections(a, b, "riscv_imsic_kvm", c->harts, reset, c->mixed);
+    compare_sections(a, b, "cpu", c->harts, reset, c->mixed);
 }
 
 void aia_compare_streams(const AIACase *c, const char *a, const char *b)
