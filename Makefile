@@ -30,6 +30,7 @@ build-native: FORCE
 	    tests/qtest/riscv-aia-migration-test \
 	    tests/unit/riscv-aia/test-riscv-aia-state \
 	    tests/unit/riscv-aia/test-riscv-aia-shape \
+	    tests/unit/riscv-aia/test-riscv-aia-hart-config \
 	    libio.a libqom.a libqemuutil.a
 	@$(BUILDENV) $(MAKE) -C tests/fuzz QEMU=$(CURDIR)/$(BUILDDIR)/qemu \
 	    NATIVE=$(CURDIR)/$(BUILDDIR)/native OUT=$(CURDIR)/$(BUILDDIR)/fuzz

@@ -101,7 +101,7 @@ class Guest:
     def __init__(self, host, slot=0, qemu='qemu-system-riscv64', harts=2,
                  aia='auto', irqchip=None, memory=128, image='',
                  console=None, arguments='', devices='', ports=2,
-                 prealloc=True):
+                 prealloc=True, cpu='host'):
         """Starts it; with a console of another guest, as its destination.
 
         Arguments are more of them for its kernel, devices for its QEMU; ports
@@ -112,6 +112,7 @@ class Guest:
         self.host = host
         self.slot = slot
         self.harts = harts
+        self.cpu = cpu
         self.events = []
         self._replies = []
         self._partial = b''
@@ -134,6 +135,7 @@ class Guest:
         wires = '/dev/virtio-ports'
         self.job = host.spawn(
             f'exec {qemu} -machine {machine} -accel kvm,riscv-aia={aia} '
+            f'-cpu {cpu} '
             f'-smp {harts} -m {memory}M {"-mem-prealloc" if prealloc else ""} '
             f'-nodefaults -no-user-config '
             f'-display none -no-reboot '
@@ -151,7 +153,7 @@ class Guest:
             f'-blockdev null-co,node-name=disk,size={1 << 30},read-zeroes=on '
             f'-device virtio-blk-pci,drive=disk {devices} {incoming}')
         try:
-            greeting = self.wait(lambda: self._replies, 60,
+            greeting = self.wait(lambda: self._replies, 180,
                                  'waiting for its QEMU to start').pop(0)
             self.version = greeting['QMP']['version']
             self.qmp('qmp_capabilities')
@@ -189,7 +191,7 @@ class Guest:
             return value
         return self.host.wait(check, timeout, f'guest: {what}')
 
-    def qmp(self, command, timeout=60, **arguments):
+    def qmp(self, command, timeout=180, **arguments):
         """Runs a QMP command; returns what it returns."""
         self.host.send(self._qmp, json.dumps(
             {'execute': command, 'arguments': arguments}).encode())
@@ -203,7 +205,7 @@ class Guest:
         """The heartbeats that came from this host."""
         return [b for b in self.console.beats if b['guest'] is self]
 
-    def wait_beats(self, count, timeout=120):
+    def wait_beats(self, count, timeout=300):
         """Waits for so many more heartbeats from here; returns the last."""
         wanted = len(self.beats()) + count
         deadline = time.monotonic() + timeout
@@ -384,7 +386,7 @@ def begin(src, uri, **parameters):
     src.qmp('migrate', uri=uri)
 
 
-def send(src, uri, timeout=180, progress=None):
+def send(src, uri, timeout=300, progress=None):
     """Migrates to the address; returns what query-migrate says at the end.
 
     Calls progress with what it says in between, about once a second.

@@ -41,7 +41,7 @@ GUEST_MODULES = ('virtio_net', 'virtio_blk')
 SLOTS = 2
 # Emulation is slow and the machine may be busy: an event that has not come
 # by then will not come.
-BOOT_TIMEOUT = 180
+BOOT_TIMEOUT = 300
 MTU = 16000
 DAY = 24 * 3600
 

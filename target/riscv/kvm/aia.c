@@ -32,7 +32,6 @@
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "migration/blocker.h"
-#include "migration/riscv-aia-shape.h"
 #include "system/kvm.h"
 #include "system/runstate.h"
 #include "cpu.h"
@@ -41,7 +40,9 @@
 #include "aia.h"
 #include "dirty-log.h"
 #include "kvm_riscv.h"
+#include "shape.h"
 #include "vcpu.h"
+#include "vcpu-config.h"
 #include "vcpu-state.h"
 
 static struct {
@@ -295,23 +296,27 @@ static bool shape_update(RISCVAIAShape *shape, Error **errp)
 
     /* The shape is sent before dirty pages are logged. */
     kvm_riscv_dirty_log_prepare();
-    ids = kvm_riscv_vcpu_used_regs(errp);
+    ids = kvm_riscv_vcpu_used_regs(&shape->satp_mode, errp);
     if (!ids) {
         return false;
     }
     shape->num_used_regs = ids->len;
     shape->used_reg = (uint64_t *)g_array_free(ids, false);
+    shape->config = *kvm_riscv_vcpu_config_guest();
     return true;
 }
 
-static void shape_loaded(void)
+static void shape_loaded(const RISCVAIAShape *source)
 {
+    kvm_riscv_vcpu_config_loaded(&source->config);
     aia.loaded_shape = true;
 }
 
 static const RISCVAIAShapeOps shape_ops = {
     .update = shape_update,
     .has_reg = kvm_riscv_vcpu_has_reg,
+    .satp_mode = kvm_riscv_vcpu_satp_mode,
+    .compare_config = kvm_riscv_vcpu_config_compare,
     .loaded = shape_loaded,
 };
 
@@ -342,7 +347,6 @@ static bool get_shape(RISCVAIAShape *shape, Error **errp)
         return false;
     }
     shape->timebase = kvm_riscv_get_timebase_frequency(RISCV_CPU(first_cpu));
-    shape->isa = cpu_env(first_cpu)->misa_ext;
     CPU_FOREACH(cs) {
         shape->num_harts++;
     }

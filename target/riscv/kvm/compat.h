@@ -13,11 +13,13 @@
 #include "system/memory.h"
 #include "system/ramblock.h"
 typedef const void ClassInitData;
+#define RISCV_SATP_MODES(cpu) ((cpu)->satp_modes)
 #else
 #include "exec/address-spaces.h"
 #include "exec/memory.h"
 #include "exec/ramblock.h"
 typedef void ClassInitData;
+#define RISCV_SATP_MODES(cpu) ((cpu)->cfg.satp_mode)
 #endif
 
 #endif

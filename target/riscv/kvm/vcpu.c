@@ -31,6 +31,7 @@
 #include "dirty-log.h"
 #include "stale-csrs.h"
 #include "vcpu.h"
+#include "vcpu-config.h"
 #include "vcpu-state.h"
 
 #define CORE_REG(name) (KVM_REG_RISCV | KVM_REG_SIZE_U64 | \
@@ -81,26 +82,25 @@ static int put_regs(CPUState *cs, const uint64_t *value, Error **errp)
     return 0;
 }
 
-static struct kvm_reg_list *get_reg_list(CPUState *cs)
+static struct kvm_reg_list *get_reg_list(CPUState *cs, Error **errp)
 {
     struct kvm_reg_list probe = { .n = 0 };
     struct kvm_reg_list *list;
     int ret = kvm_vcpu_ioctl(cs, KVM_GET_REG_LIST, &probe);
 
-    if (ret == -EINVAL) {
-        /* Before Linux 6.6: nothing to carry but what kvm-cpu.c knows. */
-        return g_new0(struct kvm_reg_list, 1);
-    }
-    if (ret != -E2BIG) {
-        return NULL;
-    }
-    list = g_malloc(sizeof(*list) + probe.n * sizeof(list->reg[0]));
-    list->n = probe.n;
-    if (kvm_vcpu_ioctl(cs, KVM_GET_REG_LIST, list) < 0) {
+    if (ret == -E2BIG) {
+        list = g_malloc(sizeof(*list) + probe.n * sizeof(list->reg[0]));
+        list->n = probe.n;
+        ret = kvm_vcpu_ioctl(cs, KVM_GET_REG_LIST, list);
+        if (ret == 0) {
+            return list;
+        }
         g_free(list);
-        return NULL;
     }
-    return list;
+    error_setg(errp, "This kernel does not list the registers of a vCPU "
+               "(KVM_GET_REG_LIST: %s), so that the guest's state is not "
+               "known; use Linux 6.6 or newer", strerror(-ret));
+    return NULL;
 }
 
 static int set_mp_state(CPUState *cs, uint32_t val, Error **errp)
@@ -333,24 +333,12 @@ static void vm_state_change(void *opaque, bool running, RunState state)
     forget_csrs(cs);
 }
 
-int kvm_riscv_vcpu_init(CPUState *cs)
+static int list_regs(CPUState *cs, const struct kvm_reg_list *all,
+                     RISCVRegList *regs, Error **errp)
 {
-    static Error *blocker;
-    RISCVCPU *cpu = RISCV_CPU(cs);
-    bool has_d = riscv_has_ext(&cpu->env, RVD);
-    g_autofree struct kvm_reg_list *all = get_reg_list(cs);
-    KVMRISCVVCPU *vcpu;
-    RISCVRegList *regs;
-    Error *err = NULL;
+    bool has_d = riscv_has_ext(cpu_env(cs), RVD);
     uint32_t n = 0;
 
-    if (!all) {
-        error_report("KVM_GET_REG_LIST of hart %d failed", cs->cpu_index);
-        return -EIO;
-    }
-
-    vcpu = g_new0(KVMRISCVVCPU, 1);
-    regs = &vcpu->regs;
     riscv_reg_list_alloc(regs, all->n);
     for (uint64_t i = 0; i < all->n; i++) {
         uint64_t id = all->reg[i];
@@ -359,32 +347,65 @@ int kvm_riscv_vcpu_init(CPUState *cs)
             continue;
         }
         if (RISCV_REG_BYTES(id) > sizeof(uint64_t)) {
-            if (!blocker) {
-                riscv_reg_error(&blocker, id, cs->cpu_index, "is wider than "
-                                "this QEMU can carry; use a newer one");
-                migrate_add_blocker(&blocker, &error_fatal);
-            }
-            continue;
+            riscv_reg_error(errp, id, cs->cpu_index, "is wider than this QEMU "
+                            "can carry; use a newer one");
+            return -ENOTSUP;
         }
         regs->id[n++] = id;
     }
     regs->num = n;
     qsort(regs->id, n, sizeof(uint64_t), riscv_reg_id_compare);
     for (uint32_t i = 0; i < n; i++) {
-        if (get_reg(cs, regs->id[i], &regs->reset[i], &err) < 0) {
-            error_report_err(err);
-            riscv_reg_list_free(regs);
-            g_free(vcpu);
-            return -EIO;
+        int ret = get_reg(cs, regs->id[i], &regs->reset[i], errp);
+
+        if (ret < 0) {
+            return ret;
         }
         regs->value[i] = regs->reset[i];
     }
-    trace_kvm_riscv_vcpu_init(cs->cpu_index, all->n, n);
+    return 0;
+}
+
+int kvm_riscv_vcpu_list_regs(CPUState *cs, Error **errp)
+{
+    RISCVRegList *regs = &RISCV_CPU(cs)->kvm_vcpu->regs;
+    g_autofree struct kvm_reg_list *all = get_reg_list(cs, errp);
+    int ret;
+
+    riscv_reg_list_free(regs);
+    if (!all) {
+        return -ENOTSUP;
+    }
+    ret = list_regs(cs, all, regs, errp) ?:
+          kvm_riscv_vcpu_config_init(cs, all, errp);
+    if (ret < 0) {
+        /* None is carried where one cannot be. */
+        riscv_reg_list_free(regs);
+        return ret;
+    }
+    trace_kvm_riscv_vcpu_init(cs->cpu_index, all->n, regs->num);
+    return 0;
+}
+
+int kvm_riscv_vcpu_init(CPUState *cs)
+{
+    static Error *blocker;
+    Error *err = NULL;
+
+    RISCV_CPU(cs)->kvm_vcpu = g_new0(KVMRISCVVCPU, 1);
+    /* A guest that is not to move does not need to be carried. */
+    if (kvm_riscv_vcpu_list_regs(cs, &err) < 0) {
+        if (blocker) {
+            error_free(err);
+        } else {
+            blocker = err;
+            migrate_add_blocker(&blocker, &error_fatal);
+        }
+    }
     if (!cs->cpu_index) {
         kvm_riscv_dirty_log_init();
         kvm_riscv_stale_csrs_init();
     }
-    cpu->kvm_vcpu = vcpu;
     qemu_add_vm_change_state_handler(vm_state_change, cs);
     return 0;
 }
@@ -399,6 +420,7 @@ void kvm_riscv_vcpu_reset(CPUState *cs)
                vcpu->regs.num * sizeof(uint64_t));
         /* The machine may have run, and has not stopped for this. */
         forget_csrs(cs);
+        kvm_riscv_vcpu_config_reset();
     }
 }
 
@@ -676,6 +698,7 @@ bool kvm_riscv_vcpu_has_reg(uint64_t id)
 
 typedef struct UsedRegs {
     GArray *ids;
+    uint64_t satp_mode;
     Error **errp;
     bool ok;
 } UsedRegs;
@@ -684,7 +707,13 @@ static void do_used_regs(CPUState *cs, run_on_cpu_data arg)
 {
     RISCVRegList *regs = &RISCV_CPU(cs)->kvm_vcpu->regs;
     UsedRegs *used = arg.host_ptr;
+    uint64_t satp;
 
+    if (get_reg(cs, CSR_REG(satp), &satp, used->errp) < 0) {
+        used->ok = false;
+        return;
+    }
+    used->satp_mode = MAX(used->satp_mode, get_field(satp, SATP64_MODE));
     for (uint32_t i = 0; i < regs->num; i++) {
         uint64_t value;
 
@@ -701,7 +730,7 @@ static void do_used_regs(CPUState *cs, run_on_cpu_data arg)
     }
 }
 
-GArray *kvm_riscv_vcpu_used_regs(Error **errp)
+GArray *kvm_riscv_vcpu_used_regs(uint64_t *satp_mode, Error **errp)
 {
     UsedRegs used = {
         .ids = g_array_new(false, false, sizeof(uint64_t)),
@@ -719,7 +748,35 @@ GArray *kvm_riscv_vcpu_used_regs(Error **errp)
         g_array_free(used.ids, true);
         return NULL;
     }
+    *satp_mode = used.satp_mode;
     return used.ids;
+}
+
+/*
+ * The guest has told when its timer is to interrupt, and whether it has yet
+ * follows from that.  Without Sstc the kernel keeps a timer of its own, which
+ * has to be started, and sets sip.STIP itself when it is over.  With Sstc it
+ * has none, and the hardware tells STIP: one that was put would never go.
+ */
+static void load_timer(CPURISCVState *env)
+{
+    bool has_sstc = kvm_riscv_vcpu_has_sstc();
+
+    env->mip &= ~(uint64_t)MIP_STIP;
+    env->kvm_timer_state = !has_sstc && env->kvm_timer_compare != UINT64_MAX;
+}
+
+/* It may have been switched on since the shape was sent. */
+static bool check_satp(CPUState *cs, Error **errp)
+{
+    uint64_t mode = get_field(cpu_env(cs)->satp, SATP64_MODE);
+
+    if (mode > kvm_riscv_vcpu_satp_mode()) {
+        error_setg(errp, "hart %d pages by %s, which this host does not have",
+                   cs->cpu_index, riscv_satp_mode_name(mode));
+        return false;
+    }
+    return true;
 }
 
 static int vcpu_post_load(void *opaque, int version_id)
@@ -728,7 +785,8 @@ static int vcpu_post_load(void *opaque, int version_id)
     RISCVCPU *cpu = RISCV_CPU(cs);
     KVMRISCVVCPU *vcpu = cpu->kvm_vcpu;
     Error *err = NULL;
-    bool ok = riscv_vcpu_regs_load(vcpu, cs->cpu_index,
+    bool ok = check_satp(cs, &err) &&
+              riscv_vcpu_regs_load(vcpu, cs->cpu_index,
                                    riscv_has_ext(&cpu->env, RVD), &err);
 
     trace_kvm_riscv_vcpu_load(cs->cpu_index, vcpu->stream.num, vcpu->regs.num);
@@ -737,6 +795,7 @@ static int vcpu_post_load(void *opaque, int version_id)
         error_report_err(err);
         return -EINVAL;
     }
+    load_timer(&cpu->env);
     vcpu->loaded = true;
     return 0;
 }

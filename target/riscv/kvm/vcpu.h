@@ -48,11 +48,20 @@ bool kvm_riscv_vcpu_has_reg(uint64_t id);
 
 /**
  * kvm_riscv_vcpu_used_regs - which of these registers are not as at reset
+ * @satp_mode: gets the highest satp.MODE of any vCPU
  *
  * Of any vCPU.  With the BQL held; the guest may run.  Returns the ids, sorted,
  * or NULL with @errp set.
  */
-GArray *kvm_riscv_vcpu_used_regs(Error **errp);
+GArray *kvm_riscv_vcpu_used_regs(uint64_t *satp_mode, Error **errp);
+
+/**
+ * kvm_riscv_vcpu_list_regs - find out which registers are to be carried
+ *
+ * Once more after an extension was switched off, in the vCPU's reset state.
+ * Returns 0 or a negative errno.
+ */
+int kvm_riscv_vcpu_list_regs(CPUState *cs, Error **errp);
 
 /**
  * kvm_riscv_vcpu_enter_once - enter the guest on a page that does nothing

@@ -81,7 +81,7 @@ static void test_timebase(const void *opaque)
     hz = ldq_be_p(shape + TIMEBASE_OFFSET);
     says = g_strdup_printf("cannot take the guest: timer frequency "
                            "\\(Hz\\): %" PRIu64 " on the source, %" PRIu64
-                           " here\\n", 2 * hz, hz);
+                           " on the destination\\n", 2 * hz, hz);
     stq_be_p(shape + TIMEBASE_OFFSET, 2 * hz);
     g_assert_true(g_file_set_contents(f.b, stream, total, NULL));
 
@@ -106,19 +106,29 @@ static void test_timebase(const void *opaque)
 static const ShapeCase cases[] = {
     {
         "harts", CASE(), CASE(.harts = 4),
-        { "cannot take the guest", "harts: 2 on the source, 4 here",
-          "hart index bits: 1 on the source, 2 here" },
+        { "cannot take the guest", "harts: 2 on the source, 4 on the destination",
+          "hart index bits: 1 on the source, 2 on the destination" },
     }, {
         "guest-bits", CASE(), CASE(.options = "-machine aia-guests=3"),
-        { "guest index bits: 0 on the source, 2 here",
+        { "guest index bits: 0 on the source, 2 on the destination",
           "IMSIC address of hart 1: 0x28001000 on the source, 0x28004000" },
     }, {
         "split", CASE(.irqchip = "split"), CASE(),
-        { "kernel-irqchip: split on the source, on here",
-          "APLIC sources: 0 on the source, 96 here" },
+        { "kernel-irqchip: split on the source, on on the destination",
+          "APLIC sources: 0 on the source, 96 on the destination" },
     }, {
-        "extension", CASE(), CASE(.options = "-cpu host,v=off"),
-        { "extension V: on the source, not here" },
+        "extension", CASE(), CASE(.options = "-cpu host,zicbom=off"),
+        { "zicbom: on the source, not on the destination",
+          "\n.*so on either host can move.*: -cpu host,zicbom=off\n" },
+    }, {
+        "vector", CASE(), CASE(.options = "-cpu host,v=off"),
+        { "v: on the source, not on the destination",
+          "-cpu host,v=off\n" },
+    }, {
+        "vendor", CASE(),
+        CASE(.options = "-cpu host,mvendorid=0x489,marchid=1,mimpid=2"),
+        { "mvendorid: 0x0 on the source, 0x489 on the destination",
+          "-cpu host,mvendorid=0x0,marchid=0x[0-9a-f]+,mimpid=0x" },
     },
 };
 

@@ -96,7 +96,8 @@ static void check_files(const AIAStream *a, const AIAStream *b)
  */
 
 typedef enum Where {
-    APLIC, IMSIC, REGS, SHAPE, REGS_VERSION, SECTION_VERSION, SECTION_INSTANCE,
+    APLIC, IMSIC, REGS, SHAPE, REGS_VERSION, SHAPE_VERSION, SECTION_VERSION,
+    SECTION_INSTANCE,
 } Where;
 
 static const char *const section_name[] = {
@@ -105,6 +106,7 @@ static const char *const section_name[] = {
     [REGS] = "cpu",
     [SHAPE] = "riscv_aia_shape",
     [REGS_VERSION] = "cpu",
+    [SHAPE_VERSION] = "riscv_aia_shape",
     [SECTION_VERSION] = "riscv_aplic_kvm",
     [SECTION_INSTANCE] = "riscv_imsic_kvm",
 };
@@ -120,6 +122,7 @@ static size_t base(const AIAStream *s, Where where)
         return aia_stream_subsection(s, section, "cpu/kvm-riscv");
     case REGS_VERSION:
         return aia_stream_subsection(s, section, "cpu/kvm-riscv") - 4;
+    case SHAPE_VERSION:
     case SECTION_VERSION:
         return section->data - 4;
     case SECTION_INSTANCE:
@@ -134,7 +137,8 @@ typedef enum Array {
     SOURCECFG, TARGET, PENDING, ENABLED, INPUT,
     EIP, EIE,
     ID, VALUE, RESET,
-    HART_ID, IMSIC_ADDR, NUM_USED, USED,
+    HART_ID, IMSIC_ADDR, NUM_USED, USED, SATP, NUM_CONFIG, CONFIG_ID,
+    CONFIG_VALUE,
 } Array;
 
 /* Offset of an array, and the length of an element of it. */
@@ -145,9 +149,10 @@ static size_t array(const AIAStream *s, Where where, Array which,
     uint32_t sources = ldl_be_p(p);
     uint32_t words = DIV_ROUND_UP(sources + 1, 32);
     uint32_t num = ldl_be_p(p + 4);
-    uint32_t harts = ldl_be_p(p + 56);
+    uint32_t harts = ldl_be_p(p + 48);
+    size_t used = 52 + 16 * harts, config;
 
-    *bytes = which >= ID && which != NUM_USED ? 8 : 4;
+    *bytes = which >= ID && which != NUM_USED && which != NUM_CONFIG ? 8 : 4;
     switch (which) {
     case NONE:
         return 0;
@@ -168,10 +173,18 @@ static size_t array(const AIAStream *s, Where where, Array which,
         return 8 + (which - ID) * 8 * num;
     case HART_ID:
     case IMSIC_ADDR:
-        return 60 + (which - HART_ID) * 8 * harts;
+        return 52 + (which - HART_ID) * 8 * harts;
     case NUM_USED:
     case USED:
-        return 60 + 16 * harts + (which - NUM_USED) * 4;
+        return used + (which - NUM_USED) * 4;
+    case SATP:
+    case NUM_CONFIG:
+    case CONFIG_ID:
+    case CONFIG_VALUE:
+        used += 4 + 8 * ldl_be_p(p + used);
+        config = used + 12;
+        return which == SATP ? used : which == NUM_CONFIG ? used + 8 :
+               config + (which - CONFIG_ID) * 8 * ldl_be_p(p + config - 4);
     }
     g_assert_not_reached();
 }
@@ -263,14 +276,29 @@ static const Change changes[] = {
       .error = "APLIC address: 0xc000000 on" },
     { SHAPE, .offset = 40, .bytes = 8, .value = 1000000,
       .error = "timer frequency.*: 1000000 on" },
-    { SHAPE, .offset = 48, .bytes = 8, .value = 1 << 9, .bits = true,
-      .error = "extension J" },
-    { SHAPE, .offset = 56, .value = 4097, .error = "number of harts" },
-    { SHAPE, .offset = 56, .value = 0, .error = "" },
+    { SHAPE, .offset = 48, .value = 4097, .error = "number of harts" },
+    { SHAPE, .offset = 48, .value = 0, .error = "" },
     { SHAPE, HART_ID, 1, .value = 5, .error = "hart id: 5 on" },
     { SHAPE, IMSIC_ADDR, 1, .value = 0x28002000,
       .error = "address of hart 1: 0x28002000 on" },
     { SHAPE, NUM_USED, 0, .value = 4097, .error = "number of KVM registers" },
+    { SHAPE, SATP, 0, .value = 11, .error = "paging: the guest uses sv64" },
+    { SHAPE, NUM_CONFIG, 0, .value = 4097,
+      .error = "number of registers that configure" },
+    { SHAPE, NUM_CONFIG, 0, .value = 0, .error = "" },
+    /* Before CONFIG isa: twice, CSR sstatus, 32 bits, of ARM */
+    { SHAPE, CONFIG_ID, 1, .value = REG(3, 1), .error = "there twice" },
+    { SHAPE, CONFIG_ID, 0, .value = REG(3, 3), .error = "does not configure" },
+    { SHAPE, CONFIG_ID, 0, .value = REG(2, 1), .error = "does not configure" },
+    { SHAPE, CONFIG_ID, 0, .value = 0x6030000001000000,
+      .error = "does not configure" },
+    /* CONFIG zicbom_block_size, mvendorid */
+    { SHAPE, CONFIG_VALUE, 1, .value = 32,
+      .error = "block size of zicbom: 32 on the source" },
+    { SHAPE, CONFIG_VALUE, 2, .value = 0x489,
+      .error = "mvendorid: 0x489 on the source.*\n.*mvendorid=0x489" },
+    { SHAPE_VERSION, .value = 1, .error = "an older version of this fork" },
+    { SHAPE_VERSION, .value = 3, .error = "unsupported version 3" },
 
     { SECTION_VERSION, .value = 2, .error = "unsupported version 2" },
     { SECTION_INSTANCE, .value = 7, .error = "Unknown savevm section" },

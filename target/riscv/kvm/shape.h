@@ -8,8 +8,10 @@
  * memory, so that a host that cannot take the guest says so at once.
  */
 
-#ifndef MIGRATION_RISCV_AIA_SHAPE_H
-#define MIGRATION_RISCV_AIA_SHAPE_H
+#ifndef RISCV_KVM_SHAPE_H
+#define RISCV_KVM_SHAPE_H
+
+#include "hart-config.h"
 
 /* More than a kernel will ever list; bounds what a stream may claim. */
 #define RISCV_AIA_SHAPE_MAX_HARTS 4096
@@ -21,10 +23,11 @@
  * @split: the APLIC is QEMU's; then @num_sources and @aplic_addr are 0
  * @mode: KVM_DEV_RISCV_AIA_MODE_*; may differ between the two hosts
  * @timebase: frequency of the guest's time, Hz
- * @isa: extensions by letter, as KVM_REG_RISCV_CONFIG_REG(isa)
  * @hart_id, @imsic_addr: of each hart, @num_harts of them
  * @used_reg: ids (KVM_GET_REG_LIST) of the registers outside of QEMU's own
  *     sections that some hart has changed since its reset, sorted
+ * @satp_mode: the highest satp.MODE that a hart has set
+ * @config: what CPU the guest found when it booted
  */
 typedef struct RISCVAIAShape {
     uint32_t split;
@@ -37,26 +40,33 @@ typedef struct RISCVAIAShape {
     uint32_t guest_bits;
     uint64_t aplic_addr;
     uint64_t timebase;
-    uint64_t isa;
     uint32_t num_harts;
     uint64_t *hart_id;
     uint64_t *imsic_addr;
     uint32_t num_used_regs;
     uint64_t *used_reg;
+    uint64_t satp_mode;
+    RISCVHartConfig config;
 } RISCVAIAShape;
 
 /**
  * struct RISCVAIAShapeOps - what the accelerator tells of the running guest
  *
  * @update: called before the shape is sent; fills in @used_reg, allocated
- *     anew.  Returns false with @errp set on failure.
+ *     anew, @satp_mode, and @config, which stays the accelerator's.  Returns
+ *     false with @errp set on failure.
  * @has_reg: whether this host has a register of that id
+ * @satp_mode: the highest satp.MODE that a guest may use on this host
+ * @compare_config: as riscv_hart_config_compare()
  * @loaded: called once the shape of a source has come and fits
  */
 typedef struct RISCVAIAShapeOps {
     bool (*update)(RISCVAIAShape *shape, Error **errp);
     bool (*has_reg)(uint64_t id);
-    void (*loaded)(void);
+    uint64_t (*satp_mode)(void);
+    void (*compare_config)(const RISCVHartConfig *source, GString *all,
+                           GString *advice, GString *rest);
+    void (*loaded)(const RISCVAIAShape *source);
 } RISCVAIAShapeOps;
 
 /**
@@ -71,21 +81,11 @@ void riscv_aia_shape_register(const RISCVAIAShape *shape,
 /**
  * riscv_aia_shape_check - whether a guest of one shape can go on in another
  *
- * Otherwise @errp names every difference with both values.
+ * Otherwise @errp names every difference with both values, and what to do.
  */
 bool riscv_aia_shape_check(const RISCVAIAShape *source,
                            const RISCVAIAShape *ours,
-                           bool (*has_reg)(uint64_t id), Error **errp);
-
-/**
- * riscv_aia_shape_precedes - whether a section may come where it does
- * @idstr: of a section that is about to be loaded
- *
- * The memory may only come after the shape, where one is registered: only what
- * this file is not part of sends none, and nothing else that it sends would
- * tell of the interrupt controllers.  Otherwise @errp is set.
- */
-bool riscv_aia_shape_precedes(const char *idstr, Error **errp);
+                           const RISCVAIAShapeOps *ops, Error **errp);
 
 /* Frees what @shape points to. */
 void riscv_aia_shape_clear(RISCVAIAShape *shape);

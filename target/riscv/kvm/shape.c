@@ -7,17 +7,16 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
-#include "migration/riscv-aia-shape.h"
+#include "migration/precede-ram.h"
 #include "migration/vmstate.h"
-#include "trace.h"
+#include "trace/trace-target_riscv_kvm.h"
+#include "shape.h"
 
 typedef struct ShapeState {
     RISCVAIAShape ours;
     const RISCVAIAShapeOps *ops;
     /* What is sent or was received */
     RISCVAIAShape stream;
-    /* It was received and fits; the memory has yet to come. */
-    bool received;
 } ShapeState;
 
 static ShapeState shape_state;
@@ -38,8 +37,8 @@ static void compare(GString *all, const char *what, uint64_t source,
                     uint64_t ours)
 {
     if (source != ours) {
-        differs(all, "%s: %" PRIu64 " on the source, %" PRIu64 " here", what,
-                source, ours);
+        differs(all, "%s: %" PRIu64 " on the source, %" PRIu64 " on the "
+                "destination", what, source, ours);
     }
 }
 
@@ -47,8 +46,8 @@ static void compare_addr(GString *all, const char *what, uint64_t source,
                          uint64_t ours)
 {
     if (source != ours) {
-        differs(all, "%s: 0x%" PRIx64 " on the source, 0x%" PRIx64 " here",
-                what, source, ours);
+        differs(all, "%s: 0x%" PRIx64 " on the source, 0x%" PRIx64 " on the "
+                "destination", what, source, ours);
     }
 }
 
@@ -64,15 +63,11 @@ static void compare_harts(GString *all, const RISCVAIAShape *source,
     }
 }
 
-bool riscv_aia_shape_check(const RISCVAIAShape *source,
-                           const RISCVAIAShape *ours,
-                           bool (*has_reg)(uint64_t id), Error **errp)
+static void compare_aia(GString *all, const RISCVAIAShape *source,
+                        const RISCVAIAShape *ours)
 {
-    g_autoptr(GString) all = g_string_new("");
-    uint64_t lacking = source->isa & ~ours->isa;
-
     if (source->split != ours->split) {
-        differs(all, "kernel-irqchip: %s on the source, %s here",
+        differs(all, "kernel-irqchip: %s on the source, %s on the destination",
                 source->split ? "split" : "on", ours->split ? "split" : "on");
     }
     compare(all, "APLIC sources", source->num_sources, ours->num_sources);
@@ -90,22 +85,61 @@ bool riscv_aia_shape_check(const RISCVAIAShape *source,
     if (source->num_harts == ours->num_harts) {
         compare_harts(all, source, ours);
     }
-    for (int letter = 0; letter < 26; letter++) {
-        if (lacking & (1 << letter)) {
-            differs(all, "extension %c: on the source, not here",
-                    'A' + letter);
-        }
+}
+
+bool riscv_aia_shape_check(const RISCVAIAShape *source,
+                           const RISCVAIAShape *ours,
+                           const RISCVAIAShapeOps *ops, Error **errp)
+{
+    ERRP_GUARD();
+    g_autoptr(GString) all = g_string_new("");
+    g_autoptr(GString) advice = g_string_new("");
+    g_autoptr(GString) rest = g_string_new("");
+    uint64_t satp_mode = ops->satp_mode();
+    gsize others;
+
+    if (!riscv_hart_config_check(&source->config, errp)) {
+        error_prepend(errp, "the shape of the guest is damaged: ");
+        return false;
     }
+    compare_aia(all, source, ours);
     for (uint32_t i = 0; i < source->num_used_regs; i++) {
-        if (!has_reg(source->used_reg[i])) {
+        if (!ops->has_reg(source->used_reg[i])) {
             differs(all, "KVM register 0x%016" PRIx64 ": used on the source, "
-                    "not in this kernel", source->used_reg[i]);
+                    "not in the destination's kernel", source->used_reg[i]);
         }
     }
-    if (all->len) {
-        error_setg(errp, "this host cannot take the guest: %s", all->str);
+    others = all->len;
+    ops->compare_config(&source->config, all, advice, rest);
+    if (source->satp_mode > satp_mode) {
+        differs(all, "paging: the guest uses %s, the destination has %s",
+                riscv_satp_mode_name(source->satp_mode),
+                riscv_satp_mode_name(satp_mode));
     }
-    return !all->len;
+    if (!all->len) {
+        return true;
+    }
+    error_setg(errp, "this host cannot take the guest: %s", all->str);
+    if (others) {
+        error_append_hint(errp, "Start the destination with the same -machine,"
+                          " -smp and -accel, on a host that offers all that "
+                          "the source does.\n");
+    }
+    if (rest->len) {
+        error_append_hint(errp, "No CPU property makes up for: %s.\n",
+                          rest->str);
+    }
+    if (strstr(advice->str, ",sv48=") || strstr(advice->str, ",sv57=")) {
+        error_append_hint(errp, "The guest's kernel has to do without that "
+                          "paging by itself, Linux by the argument no5lvl or "
+                          "no4lvl.\n");
+    }
+    if (advice->len) {
+        error_append_hint(errp, "A guest that is started so on either host "
+                          "can move between them: -cpu host%s\n",
+                          advice->str);
+    }
+    return false;
 }
 
 void riscv_aia_shape_clear(RISCVAIAShape *shape)
@@ -113,6 +147,7 @@ void riscv_aia_shape_clear(RISCVAIAShape *shape)
     g_free(shape->hart_id);
     g_free(shape->imsic_addr);
     g_free(shape->used_reg);
+    riscv_hart_config_free(&shape->config);
     memset(shape, 0, sizeof(*shape));
 }
 
@@ -129,8 +164,8 @@ static int shape_pre_save(void *opaque)
         memset(&s->stream, 0, sizeof(s->stream));
         return -EIO;
     }
-    trace_riscv_aia_shape_save(s->stream.num_harts, s->stream.mode,
-                               s->stream.num_used_regs);
+    trace_kvm_riscv_shape_save(s->stream.num_harts, s->stream.mode,
+                               s->stream.num_used_regs, s->stream.config.num);
     return 0;
 }
 
@@ -153,42 +188,19 @@ static int shape_post_load(void *opaque, int version_id)
 {
     ShapeState *s = opaque;
     Error *err = NULL;
-    bool ok = riscv_aia_shape_check(&s->stream, &s->ours, s->ops->has_reg,
-                                    &err);
+    bool ok = riscv_aia_shape_check(&s->stream, &s->ours, s->ops, &err);
 
-    trace_riscv_aia_shape_load(s->stream.num_harts, s->stream.mode,
+    trace_kvm_riscv_shape_load(s->stream.num_harts, s->stream.mode,
                                ok ? "" : error_get_pretty(err));
+    if (ok) {
+        s->ops->loaded(&s->stream);
+    }
     riscv_aia_shape_clear(&s->stream);
     if (!ok) {
-        error_append_hint(&err, "Start the destination with the same -machine,"
-                          " -smp, -cpu and -accel, on a host that offers all "
-                          "that the source does.\n");
         error_report_err(err);
         return -EINVAL;
     }
-    s->received = true;
-    s->ops->loaded();
     return 0;
-}
-
-bool riscv_aia_shape_precedes(const char *idstr, Error **errp)
-{
-    ERRP_GUARD();
-    ShapeState *s = &shape_state;
-
-    if (!s->ops || !g_str_equal(idstr, "ram")) {
-        return true;
-    }
-    if (!s->received) {
-        error_setg(errp, "the source sends no section riscv_aia_shape: it is "
-                   "a QEMU that cannot save a guest with in-kernel AIA");
-        error_append_hint(errp, "Only this fork can, so the guest has to be "
-                          "started in it; one that runs in another QEMU can "
-                          "only be shut down there and started here.\n");
-        return false;
-    }
-    s->received = false;
-    return true;
 }
 
 static bool shape_num_harts_ok(void *opaque, int version_id)
@@ -203,9 +215,19 @@ static bool shape_num_regs_ok(void *opaque, int version_id)
            RISCV_AIA_SHAPE_MAX_REGS;
 }
 
+static bool shape_num_config_ok(void *opaque, int version_id)
+{
+    return ((ShapeState *)opaque)->stream.config.num <= RISCV_HART_CONFIG_MAX;
+}
+
+static bool shape_tells_config(void *opaque, int version_id)
+{
+    return version_id >= 2;
+}
+
 static const VMStateDescription vmstate_riscv_aia_shape = {
     .name = "riscv_aia_shape",
-    .version_id = 1,
+    .version_id = 2,
     .minimum_version_id = 1,
     /* Before the guest's memory, and so before all else: even its list */
     .early_setup = true,
@@ -215,6 +237,9 @@ static const VMStateDescription vmstate_riscv_aia_shape = {
     .pre_load = shape_pre_load,
     .post_load = shape_post_load,
     .fields = (const VMStateField[]) {
+        VMSTATE_VALIDATE("the source is an older version of this fork, which "
+                         "does not tell the extensions of the guest's CPU",
+                         shape_tells_config),
         VMSTATE_UINT32(stream.split, ShapeState),
         VMSTATE_UINT32(stream.mode, ShapeState),
         VMSTATE_UINT32(stream.num_sources, ShapeState),
@@ -225,7 +250,6 @@ static const VMStateDescription vmstate_riscv_aia_shape = {
         VMSTATE_UINT32(stream.guest_bits, ShapeState),
         VMSTATE_UINT64(stream.aplic_addr, ShapeState),
         VMSTATE_UINT64(stream.timebase, ShapeState),
-        VMSTATE_UINT64(stream.isa, ShapeState),
         VMSTATE_UINT32(stream.num_harts, ShapeState),
         VMSTATE_VALIDATE("number of harts", shape_num_harts_ok),
         VMSTATE_VARRAY_UINT32_ALLOC(stream.hart_id, ShapeState,
@@ -239,6 +263,16 @@ static const VMStateDescription vmstate_riscv_aia_shape = {
         VMSTATE_VARRAY_UINT32_ALLOC(stream.used_reg, ShapeState,
                                     stream.num_used_regs, 0,
                                     vmstate_info_uint64, uint64_t),
+        VMSTATE_UINT64(stream.satp_mode, ShapeState),
+        VMSTATE_UINT32(stream.config.num, ShapeState),
+        VMSTATE_VALIDATE("number of registers that configure a vCPU",
+                         shape_num_config_ok),
+        VMSTATE_VARRAY_UINT32_ALLOC(stream.config.id, ShapeState,
+                                    stream.config.num, 0, vmstate_info_uint64,
+                                    uint64_t),
+        VMSTATE_VARRAY_UINT32_ALLOC(stream.config.value, ShapeState,
+                                    stream.config.num, 0, vmstate_info_uint64,
+                                    uint64_t),
         VMSTATE_END_OF_LIST()
     },
 };
@@ -248,5 +282,12 @@ void riscv_aia_shape_register(const RISCVAIAShape *shape,
 {
     shape_state.ours = *shape;
     shape_state.ops = ops;
+    migration_add_precede_ram(vmstate_riscv_aia_shape.name,
+                              "it is a QEMU that cannot save a guest with "
+                              "in-kernel AIA",
+                              "Only this fork can, so the guest has to be "
+                              "started in it; one that runs in another QEMU "
+                              "can only be shut down there and started with "
+                              "the fork.");
     vmstate_register(NULL, 0, &vmstate_riscv_aia_shape, &shape_state);
 }

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Migration of a Linux guest between hosts whose CPUs are not alike.
+
+Each direction of each pair is tried twice.  Started with "-cpu host", the
+guest is refused by name before its memory is sent, or it moves, as the pair
+tells.  Started with the "-cpu" line that the refusals advise, it moves there
+and back.
+"""
+
+import itertools
+import re
+import sys
+import unittest
+
+import pycotap
+
+import guests
+from test_cross_host import CrossHostTest
+
+# What may have been sent when the destination refuses.
+MIB = 1 << 20
+
+
+class UnlikeHosts(CrossHostTest):
+    """Two hosts, A and B.
+
+    CPUS has the CPU of each, KERNELS its kernel.  REFUSED has, for the guest
+    of each host, all that the other one says it lacks; nothing if it moves.
+    """
+
+    CPUS = ('rva23s64', 'rva23s64')
+    KERNELS = ('testing', 'testing')
+    REFUSED = ((), ())
+
+    @classmethod
+    def host_options(cls):
+        return {name: {'kernel': kernel, 'cpu': cpu, 'guest_files': 7}
+                for name, kernel, cpu in zip('AB', cls.KERNELS, cls.CPUS)}
+
+    @staticmethod
+    def has_vector(guest):
+        return (guest.host.passes_on_illegal_instructions() and
+                ',v=off' not in guest.cpu)
+
+    def sent(self, guest):
+        """Bytes that the guest's host has sent on its LAN."""
+        return int(guest.host.check(
+            'cat /sys/class/net/eth0/statistics/tx_bytes'))
+
+    def differences(self, said):
+        """What the destination has said that it lacks, and what to do."""
+        m = re.search(r'this host cannot take the guest: (.*)$', said,
+                      re.MULTILINE)
+        self.assertIsNotNone(m, said)
+        return sorted(m[1].split('; '))
+
+    def refusal(self, there):
+        there.host.wait(lambda: there.ended(), 60, 'waiting for its refusal')
+        said = there.job.stderr().strip()
+        print(f'# {said}')
+        self.assertNotEqual(there.job.status, 0)
+        return said
+
+    def refused(self, first, second, refused):
+        """The guest of a host is refused by the other, and goes on."""
+        guest = self.guest(first, harts=2)
+        guest.wait_alive()
+        beat, sent = len(guest.console.beats), self.sent(guest)
+        there = self.destination(guest, second)
+        with self.assertRaises(guests.MigrationFailed):
+            guests.migrate(guest, there)
+        self.assertLess(self.sent(guest) - sent, MIB)
+        said = self.refusal(there)
+        self.assertEqual(self.differences(said), sorted(refused))
+        self.goes_on(guest, beat)
+
+        # The same from a file, of which the source knows nothing.
+        path = f'/lan/{first}-{second}'
+        guests.send(guest, f'file:{path}')
+        there = self.destination(guest, second)
+        guests.prepare_migration(there)
+        there.qmp('migrate-incoming', uri=f'file:{path}')
+        self.assertEqual(self.refusal(there), said)
+        guest.qmp('cont')
+        self.goes_on(guest, beat)
+        guest.host.check(f'rm {path}')
+        guest.quit()
+        advice = re.search(r'-cpu (host\S*)$', said, re.MULTILINE)
+        self.assertIsNotNone(advice, said)
+        return advice[1]
+
+    def moves(self, first, second, cpu='host'):
+        arguments = ''
+        if ',sv48=off' in cpu:
+            arguments = 'no4lvl'
+        elif ',sv57=off' in cpu:
+            arguments = 'no5lvl'
+        self.there_and_back(first, second, cpu=cpu, harts=2,
+                            arguments=arguments)
+
+    def try_direction(self, first, second, refused):
+        if refused:
+            self.moves(first, second, self.refused(first, second, refused))
+        else:
+            guest = self.guest(first, harts=2)
+            guest.wait_alive()
+            there = self.destination(guest, second)
+            guests.migrate(guest, there)
+            guest.quit()
+            there.wait_alive()
+            # What the guest was told when it booted goes back with it.
+            back = self.destination(there, first)
+            guests.migrate(there, back)
+            there.quit()
+            back.wait_alive()
+            self.assertEqual(guests.lost_beats(back.console.beats), 0)
+            back.quit()
+
+    def test_from_a(self):
+        self.try_direction('A', 'B', self.REFUSED[0])
+
+    def test_from_b(self):
+        self.try_direction('B', 'A', self.REFUSED[1])
+
+
+def lacks(*names):
+    return tuple(f'{n}: on the source, not on the destination' for n in names)
+
+
+def vlenb(source, destination):
+    return (f'vlenb: {source} on the source, {destination} on the destination',)
+
+
+def satp(source, destination):
+    return (f'satp_mode: {source} on the source, {destination} on the '
+            'destination',
+            f'paging: the guest uses {source}, the destination has '
+            f'{destination}')
+
+
+class Everything(UnlikeHosts):
+    """A rule of each kind at once, and two kernels."""
+
+    CPUS = ('rva23s64,sv57=on', 'rva23s64,vlen=256,sstc=off,zbb=off,zicbom=off')
+    KERNELS = ('testing', 'stable')
+    REFUSED = (lacks('sstc', 'zbb', 'zicbom') + vlenb(16, 32) +
+               satp('sv57', 'sv39'), vlenb(32, 16))
+
+
+del UnlikeHosts, CrossHostTest
+
+if __name__ == '__main__':
+    unittest.main(testRunner=pycotap.TAPTestRunner(
+        test_output_log=pycotap.LogMode.LogToError))
