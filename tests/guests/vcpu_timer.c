@@ -116,7 +116,9 @@ void main(unsigned long hart)
         WAIT_FOR(rounds[1] >= before + 2, "timer interrupts", 1);
         checkpoint();
         check_equal("sip.STIP", 0, csr_read(sip) & SIP_STIP, SIP_STIP);
+#ifndef BY_SBI_TIME
         check_equal("stimecmp", 0, csr_read(CSR_STIMECMP), expected[0]);
+#endif
         check_equal("fired", 0, fired[0], i);
         before = rounds[1];
         WAIT_FOR(rounds[1] >= before + 3, "timer interrupts", 1);

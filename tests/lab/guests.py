@@ -351,11 +351,11 @@ class MigrationFailed(LabError):
 PORT = 4444
 
 
-def prepare_migration(guest, **parameters):
-    """Sets what both sides of a migration need."""
+def prepare_migration(guest, uri='', **parameters):
+    """Sets what both sides of a migration need; a file does not answer."""
     guest.qmp('migrate-set-capabilities', capabilities=[
         {'capability': 'events', 'state': True},
-        {'capability': 'return-path', 'state': True}])
+        {'capability': 'return-path', 'state': not uri.startswith('file:')}])
     if parameters:
         guest.qmp('migrate-set-parameters', **parameters)
 
@@ -381,7 +381,7 @@ def ended(guest):
 
 def begin(src, uri, **parameters):
     """Starts a migration."""
-    prepare_migration(src, **parameters)
+    prepare_migration(src, uri, **parameters)
     src.events.clear()
     src.qmp('migrate', uri=uri)
 

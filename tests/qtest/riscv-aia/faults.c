@@ -37,6 +37,9 @@ typedef struct Access {
 
 static const int errors[] = { EFAULT, ENODEV, EINTR, EBUSY, ENOMEM };
 
+#define REG_MODE   0x8030000002000020ULL
+#define REG_ZICBOM 0x803000000700000bULL
+
 static const AIACase tick = {
     .guest = "tick", .from = "auto", .to = "auto", .irqchip = "on",
     .harts = 2, .options = "-m 16M",
@@ -644,10 +647,27 @@ static void test_random(void)
 }
 
 /*
- * A kernel that lacks the attributes
+ * A kernel that lacks the attributes, or does not tell all of a vCPU
  */
 
-static void check_blocked(const char *group, uint64_t number, int error)
+/**
+ * Blocker - a call that fails when QEMU starts, for which migration is blocked
+ * @options: further ones of QEMU
+ * @nth, @times: as of FaultControl
+ * @words: of the reason
+ */
+typedef struct Blocker {
+    const char *options;
+    uint64_t request;
+    uint64_t mask;
+    uint64_t match;
+    uint32_t nth;
+    uint32_t times;
+    int error;
+    const char *words;
+} Blocker;
+
+static void check_blocked(const Blocker *b)
 {
     g_autofree char *info = NULL, *savevm = NULL;
     g_autoptr(GString) json = NULL;
@@ -656,26 +676,26 @@ static void check_blocked(const char *group, uint64_t number, int error)
     QList *reasons;
     AIAFiles f;
 
-    g_test_message("%s: %s", group, g_strerror(error));
+    g_test_message("%s: %s", b->words, g_strerror(b->error));
     aia_files_init(&f);
     aia_watched_prepare(&w);
-    aia_watched_arm(&w, KVM_HAS_DEVICE_ATTR, UINT64_MAX << 32, number << 32,
-                    1, FAULT_LOG, error);
-    aia_watched_start(&w, &tick, tick.from, "");
+    aia_watched_arm(&w, b->request, b->mask, b->match, b->nth, b->times,
+                    b->error);
+    aia_watched_start(&w, &tick, tick.from, b->options ?: "");
     g_assert_cmpuint(w.fault->failed, >, 0);
 
     rsp = migrate_query(w.qts);
     reasons = qdict_get_qlist(rsp, "blocked-reasons");
     g_assert_nonnull(reasons);
     json = qobject_to_json(QOBJECT(reasons));
-    g_assert_nonnull(strstr(json->str, group));
+    g_assert_nonnull(strstr(json->str, b->words));
     qobject_unref(rsp);
     info = qtest_hmp(w.qts, "info migrate");
-    g_assert_nonnull(strstr(info, group));
+    g_assert_nonnull(strstr(info, b->words));
 
     migrate_qmp_fail(w.qts, f.uri_a, NULL, "{}");
     savevm = qtest_hmp(w.qts, "savevm snap");
-    g_assert_nonnull(strstr(savevm, group));
+    g_assert_nonnull(strstr(savevm, b->words));
     aia_tick_wait(w.qts, &tick, 2);
     aia_watched_quit(&w);
     aia_files_free(&f);
@@ -685,13 +705,41 @@ static void test_blockers(void)
 {
     static const int answers[] = { ENODEV, EINVAL, EOPNOTSUPP };
 
+    static const Blocker vcpus[] = {
+        {
+            /* QEMU itself asks twice before, for each hart. */
+            .request = KVM_GET_REG_LIST, .nth = 3, .times = 1,
+            .error = EINVAL, .words = "does not list the registers",
+        }, {
+            .request = KVM_GET_ONE_REG, .mask = UINT64_MAX, .match = REG_MODE,
+            .nth = 1, .times = 1, .error = EIO, .words = "cannot be read",
+        }, {
+            /* The first hart keeps what the others lose. */
+            .options = "-cpu host,zicbom=off", .request = KVM_SET_ONE_REG,
+            .mask = UINT64_MAX, .match = REG_ZICBOM, .nth = 1, .times = 1,
+            .error = EINVAL, .words = "The harts of the guest differ",
+        },
+    };
+
     for (int i = 0; i < ARRAY_SIZE(answers); i++) {
+        Blocker attr = {
+            .request = KVM_HAS_DEVICE_ATTR, .mask = UINT64_MAX << 32,
+            .nth = 1, .times = FAULT_LOG, .error = answers[i],
+        };
+
         if (g_test_slow() || i != 1) {
-            check_blocked("APLIC", GROUP_APLIC, answers[i]);
+            attr.match = (uint64_t)GROUP_APLIC << 32;
+            attr.words = "APLIC";
+            check_blocked(&attr);
         }
         if (g_test_slow() || i == 1) {
-            check_blocked("IMSIC", GROUP_IMSIC, answers[i]);
+            attr.match = (uint64_t)GROUP_IMSIC << 32;
+            attr.words = "IMSIC";
+            check_blocked(&attr);
         }
+    }
+    for (int i = 0; i < ARRAY_SIZE(vcpus); i++) {
+        check_blocked(&vcpus[i]);
     }
 }
 
