@@ -20,6 +20,7 @@
  */
 
 #define _GNU_SOURCE
+#include <asm/hwprobe.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -54,6 +55,7 @@ enum {
     PAGES = 64,             /* memory of a hart; each round rewrites one */
     PAGE = 4096,
     MAX_VLENB = 256,
+    MAX_BLOCK = 1024,       /* of Zicboz */
 };
 
 struct hart {
@@ -66,7 +68,8 @@ struct hart {
 
 static struct hart harts[MAX_HARTS];
 int nharts;
-static bool has_vector;
+static bool has_vector, has_zbb;
+static unsigned long zicboz_bytes;      /* of a block; 0 without Zicboz */
 static long pause_ms = 10;
 
 static atomic_ulong errors;
@@ -123,6 +126,51 @@ static void integers(struct hart *h)
         corrupted("hart %d: integer result %llx, expected %llx", h->id,
                   (unsigned long long)x,
                   (unsigned long long)expected[h->id]);
+    }
+}
+
+/* What the kernel has said at the start, before any move */
+static uint64_t hwprobe(int64_t key)
+{
+    struct riscv_hwprobe pair = { .key = key };
+
+    if (syscall(__NR_riscv_hwprobe, &pair, 1, 0, NULL, 0) || pair.key != key) {
+        return 0;
+    }
+    return pair.value;
+}
+
+/* Instructions of extensions that the guest was told of when it booted. */
+static void extensions(struct hart *h)
+{
+    static _Alignas(MAX_BLOCK) uint8_t blocks[MAX_HARTS][MAX_BLOCK];
+    uint8_t *block = blocks[h->id];
+    uint64_t x = scramble(atomic_load(&h->ticks) + 1), bits;
+
+    if (has_zbb) {
+        asm volatile(".option push\n"
+                     ".option arch, +zbb\n"
+                     "cpop %0, %1\n"
+                     ".option pop" : "=r"(bits) : "r"(x));
+        for (int i = 0; i < 64; i++) {
+            bits -= x >> i & 1;
+        }
+        if (bits) {
+            corrupted("hart %d: cpop is wrong", h->id);
+        }
+    }
+    if (zicboz_bytes) {
+        memset(block, 0xff, zicboz_bytes);
+        asm volatile(".option push\n"
+                     ".option arch, +zicboz\n"
+                     "cbo.zero (%0)\n"
+                     ".option pop" :: "r"(block) : "memory");
+        for (unsigned long i = 0; i < zicboz_bytes; i++) {
+            if (block[i]) {
+                corrupted("hart %d: cbo.zero leaves byte %lu", h->id, i);
+                break;
+            }
+        }
     }
 }
 
@@ -338,6 +386,7 @@ static void *work(void *opaque)
             vector_registers(h);
         }
         memory(h);
+        extensions(h);
         now = now_ns();
         gap = now - last;
         last = now;
@@ -543,8 +592,9 @@ static void beat(unsigned long seq)
     unsigned long values[MAX_HARTS];
 
     report_len = 0;
-    put("HB {\"seq\":%lu,\"up_ms\":%llu,\"vector\":%d,", seq,
-        (unsigned long long)now_ns() / 1000000, has_vector);
+    put("HB {\"seq\":%lu,\"up_ms\":%llu,\"vector\":%d,\"zbb\":%d,"
+        "\"zicboz\":%lu,", seq, (unsigned long long)now_ns() / 1000000,
+        has_vector, has_zbb, zicboz_bytes);
     for (int i = 0; i < nharts; i++) {
         values[i] = atomic_load(&harts[i].ticks);
     }
@@ -613,6 +663,11 @@ int main(int argc, char **argv)
     }
     has_vector = getauxval(AT_HWCAP) >> ('v' - 'a') & 1 &&
                  !getenv("HEARTBEAT_NO_VECTOR");
+    has_zbb = hwprobe(RISCV_HWPROBE_KEY_IMA_EXT_0) & RISCV_HWPROBE_EXT_ZBB;
+    if (hwprobe(RISCV_HWPROBE_KEY_IMA_EXT_0) & RISCV_HWPROBE_EXT_ZICBOZ) {
+        zicboz_bytes = hwprobe(RISCV_HWPROBE_KEY_ZICBOZ_BLOCK_SIZE);
+        zicboz_bytes = zicboz_bytes > MAX_BLOCK ? 0 : zicboz_bytes;
+    }
     disk = open("/dev/vda", O_RDONLY | O_DIRECT);
     has_blk = disk >= 0;
     has_net = access("/sys/class/net/eth0", F_OK) == 0;
