@@ -6,10 +6,9 @@ import os
 import sys
 import unittest
 
-import pycotap
-
 import guests
 import lab
+import tapunit
 
 KERNELS = ('stable', 'testing')
 
@@ -338,5 +337,4 @@ class PairsFilesOnStable(CrossHostTest):
 
 
 if __name__ == '__main__':
-    unittest.main(testRunner=pycotap.TAPTestRunner(
-        test_output_log=pycotap.LogMode.LogToError))
+    tapunit.main()

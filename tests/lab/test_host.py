@@ -11,7 +11,7 @@ import sys
 import tempfile
 import unittest
 
-import pycotap
+import tapunit
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -246,5 +246,4 @@ class HostTest(unittest.TestCase):
 if __name__ == '__main__':
     # A shell has its background jobs ignore this, and they pass that on.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    unittest.main(testRunner=pycotap.TAPTestRunner(
-        test_output_log=pycotap.LogMode.LogToError))
+    tapunit.main()

@@ -9,12 +9,9 @@ and back.
 
 import itertools
 import re
-import sys
-import unittest
-
-import pycotap
 
 import guests
+import tapunit
 from test_cross_host import CrossHostTest
 
 # What may have been sent when the destination refuses.
@@ -144,7 +141,8 @@ def lacks(*names):
 
 
 def vlenb(source, destination):
-    return (f'vlenb: {source} on the source, {destination} on the destination',)
+    return (f'vlenb: {source} on the source, {destination} on the '
+            'destination',)
 
 
 def satp(source, destination):
@@ -157,7 +155,8 @@ def satp(source, destination):
 class Everything(UnlikeHosts):
     """A rule of each kind at once, and two kernels."""
 
-    CPUS = ('rva23s64,sv57=on', 'rva23s64,vlen=256,sstc=off,zbb=off,zicbom=off')
+    CPUS = ('rva23s64,sv57=on',
+            'rva23s64,vlen=256,sstc=off,zbb=off,zicbom=off')
     KERNELS = ('testing', 'stable')
     REFUSED = (lacks('sstc', 'zbb', 'zicbom') + vlenb(16, 32) +
                satp('sv57', 'sv39'), vlenb(32, 16))
@@ -191,5 +190,4 @@ for pair, kernels in itertools.product(
 del UnlikeHosts, CrossHostTest
 
 if __name__ == '__main__':
-    unittest.main(testRunner=pycotap.TAPTestRunner(
-        test_output_log=pycotap.LogMode.LogToError))
+    tapunit.main()
