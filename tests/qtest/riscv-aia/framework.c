@@ -20,13 +20,6 @@ unsigned aia_guest_files(void)
     return files ? g_ascii_strtoull(files, NULL, 10) : AIA_MANY_FILES;
 }
 
-bool aia_in_half(unsigned nth)
-{
-    const char *half = g_getenv("QTEST_RISCV_AIA_HALF");
-
-    return !half || nth % 2 == g_ascii_strtoull(half, NULL, 10);
-}
-
 char *aia_proc_status(QTestState *qts)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/status", qtest_pid(qts));

@@ -102,13 +102,6 @@ extern const int aia_num_moves;
 #define AIA_MANY_FILES 7
 unsigned aia_guest_files(void);
 
-/*
- * Whether the @nth case of a product of ways, modes and so on is for this host:
- * where there are two they share it, and QTEST_RISCV_AIA_HALF is 0 on one and 1
- * on the other.
- */
-bool aia_in_half(unsigned nth);
-
 /* What /proc has as the status of a QEMU; free it with g_free(). */
 char *aia_proc_status(QTestState *qts);
 
