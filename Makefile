@@ -7,7 +7,8 @@ MAKEFLAGS += --no-print-directory
 
 BUILDENV = scripts/buildenv run
 CHECK = scripts/check --builddir=$(BUILDDIR)
-SUITES = unit qtest kvm fleet cross-host soak
+# What is built outside QEMU, and the tests
+TESTS = $(BUILDDIR)/tests/build.ninja
 
 all: $(BUILDDIR)/config.mk FORCE
 	@$(MAKE) $(BUILDS:%=build-%) build-guests
@@ -16,8 +17,11 @@ all: $(BUILDDIR)/config.mk FORCE
 $(BUILDDIR)/config.mk: configure $(wildcard patches/*.patch patches/*/*.patch)
 	./configure --builddir=$(BUILDDIR) $(CONFIGURE_ARGS)
 
-build-guests: FORCE
-	@$(BUILDENV) $(MAKE) -C tests/guests OUT=$(CURDIR)/$(BUILDDIR)/guests
+$(TESTS):
+	@$(BUILDENV) meson setup $(BUILDDIR)/tests >/dev/null
+
+build-guests: $(TESTS) FORCE
+	@$(BUILDENV) ninja --quiet -C $(BUILDDIR)/tests guests
 
 build-riscv64: FORCE
 	@$(BUILDENV) ninja -C $(BUILDDIR)/riscv64 qemu-system-riscv64 \
@@ -25,15 +29,18 @@ build-riscv64: FORCE
 	    tests/unit/riscv-aia/test-riscv-aia-model \
 	    tests/qtest/riscv-aia/riscv-aia-fault.so
 
-build-native: FORCE
+build-native: $(TESTS) FORCE
 	@$(BUILDENV) ninja -C $(BUILDDIR)/native qemu-system-riscv64 \
 	    tests/qtest/riscv-aia-migration-test \
 	    tests/unit/riscv-aia/test-riscv-aia-state \
 	    tests/unit/riscv-aia/test-riscv-aia-shape \
 	    tests/unit/riscv-aia/test-riscv-aia-hart-config \
 	    libio.a libqom.a libqemuutil.a
-	@$(BUILDENV) $(MAKE) -C tests/fuzz QEMU=$(CURDIR)/$(BUILDDIR)/qemu \
-	    NATIVE=$(CURDIR)/$(BUILDDIR)/native OUT=$(CURDIR)/$(BUILDDIR)/fuzz
+	@$(BUILDENV) ninja --quiet -C $(BUILDDIR)/tests fuzz
+
+# For check-fleet: the fork on another version of QEMU
+build-other: all
+	@scripts/build-other
 
 demo: $(BUILDDIR)/config.mk build-riscv64
 	@tests/lab/demo $(if $(STOCK),--stock)
@@ -44,13 +51,15 @@ lab: $(BUILDDIR)/config.mk build-riscv64 build-guests
 soak: $(BUILDDIR)/config.mk build-riscv64
 	@tests/lab/soak
 
-check: all
-	@$(CHECK) $(SUITES)
+check: all build-other
+	@$(CHECK)
 
-check-full: all
-	@$(CHECK) --full $(if $(AGAIN),--again) $(SUITES)
+check-full: all build-other
+	@$(CHECK) --full $(if $(AGAIN),--again)
 
-$(SUITES:%=check-%): check-%: all
+check-fleet: build-other
+
+check-%: all FORCE
 	@$(CHECK) $*
 
 clean: FORCE
@@ -62,9 +71,10 @@ help:
 	@echo "make demo STOCK=1 the same with the unpatched QEMU, which fails"
 	@echo "make lab          a shell in an emulated host"
 	@echo "make soak         move a busy guest 50 times between two hosts"
-	@echo "make check        all suites; each alone:" $(SUITES:%=check-%)
+	@echo "make check        all suites; check-SUITE runs one of them:"
+	@sed -n '/^suites/,/^]/s/^    "/                  "/p' tests/matrix.toml
 	@echo "make check-full   the same in their long forms, which takes hours"
 	@echo "make clean        remove what was built; the cache stays"
 
 FORCE:
-.PHONY: all demo lab soak check check-full clean help FORCE
+.PHONY: all build-other demo lab soak check check-full clean help FORCE
