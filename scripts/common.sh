@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=sh
 #
 # What configure and the scripts beside this file share.  Sourced, not run;
 # the caller has set "top" to the checkout.

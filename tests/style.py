@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Our own files: no warning of QEMU's flags, no word from checkpatch, and
-   mutants that apply.
+"""Our own files: no warning of QEMU's flags, no word from checkpatch and the
+   linters of shell and Python, and mutants that apply.
 
    tests/style.py BUILDDIR    (in the build environment, from the checkout)
 """
@@ -13,24 +13,41 @@ import subprocess
 import sys
 import unittest
 
-import pycotap
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), 'runner'))
+import tapunit  # noqa: E402
 
 BUILD = os.path.abspath(sys.argv.pop(1))
+# What is laid over QEMU, see configure
+OVERLAY = ('hw', 'include', 'migration', 'target', 'tests/qtest', 'tests/unit')
 
 
-def own_files(*dirs):
+def own_files(*dirs, suffixes=('.c', '.h')):
     for top in dirs:
-        for path, _, names in os.walk(top):
+        for path, subdirs, names in os.walk(top):
+            subdirs[:] = [d for d in subdirs if d != '__pycache__']
             for name in sorted(names):
-                if name.endswith(('.c', '.h')):
+                if name.endswith(suffixes):
                     yield os.path.join(path, name)
 
 
+def shell_scripts():
+    for path in own_files('.ci', 'scripts', 'tests', suffixes=('',)):
+        with open(path, 'rb') as f:
+            if f.readline().startswith((b'#!/bin/sh', b'#!/bin/busybox sh')):
+                yield path
+    yield from ('configure', 'scripts/common.sh')
+
+
 class StyleTest(unittest.TestCase):
+    def check(self, *command):
+        """The command has nothing to say, and ends well."""
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True,
+                              stderr=subprocess.STDOUT, check=False)
+        self.assertEqual((done.stdout, done.returncode), ('', 0))
+
     def test_warnings(self):
         """Compiles what QEMU's build compiles of ours, with -Werror."""
-        ours = {os.path.realpath(f) for f in own_files(
-            'hw', 'include', 'target', 'tests/qtest', 'tests/unit')}
+        ours = {os.path.realpath(f) for f in own_files(*OVERLAY)}
         seen = set()
         words = []
         for build in ('riscv64', 'native'):
@@ -56,14 +73,24 @@ class StyleTest(unittest.TestCase):
 
     def test_checkpatch(self):
         script = os.path.join(BUILD, 'qemu/scripts/checkpatch.pl')
-        files = list(own_files('hw', 'include', 'target', 'tests'))
-        self.assertTrue(files)
-        done = subprocess.run(
-            ['perl', script, '--no-tree', '--no-summary', '--terse', '-f',
-             *files], stdout=subprocess.PIPE, text=True, check=False)
-        words = [w for w in done.stdout.splitlines()
-                 if ': ERROR:' in w or ': WARNING:' in w]
-        self.assertEqual(words, [])
+        files = list(own_files(*OVERLAY, 'tests/fuzz', 'tests/guests',
+                               'tests/lab'))
+        self.assertTrue([f for f in files if f.startswith('migration/')])
+        self.check('perl', script, '--no-tree', '--no-summary', '--terse',
+                   '-f', *files)
+
+    def test_shell(self):
+        scripts = list(shell_scripts())
+        self.assertIn('scripts/check', scripts)
+        # Lists in variables are meant to be split.
+        self.check('shellcheck', '--format=gcc', '--severity=warning',
+                   '--exclude=SC2046', *scripts)
+
+    def test_python(self):
+        files = list(own_files('scripts', 'tests', suffixes='.py'))
+        self.assertIn('tests/style.py', files)
+        self.check('pyflakes3', *files)
+        self.check('pycodestyle', *files)
 
     def test_mutants(self):
         """A change can leave a mutant behind, which runs in the long form."""
@@ -76,5 +103,4 @@ class StyleTest(unittest.TestCase):
 
 
 if __name__ == '__main__':
-    unittest.main(testRunner=pycotap.TAPTestRunner(
-        test_output_log=pycotap.LogMode.LogToError))
+    tapunit.main()

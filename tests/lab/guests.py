@@ -237,7 +237,7 @@ class Guest:
                              f'{self._state()}')
 
     def _state(self):
-        """Where its harts are; twice, to tell who moves, and in full to logs."""
+        """Where its harts are; twice, to tell who moves; in full to logs."""
         pcs = []
         with open(os.path.join(self.host.dir, f'guest{self.slot}.state'), 'w',
                   encoding='utf-8') as f:

@@ -454,7 +454,7 @@ class Host:
             self._outputs[port] = sock
             self._sinks[port] = None
             selector.register(sock, selectors.EVENT_READ,
-                               lambda port=port: self._on_output(port))
+                              lambda port=port: self._on_output(port))
 
     def socket_path(self, port):
         return os.path.join(self._sockets, port)

@@ -19,8 +19,9 @@ import lab
 
 HARTS = 4
 CARDS = 3
-# Of a serial device that uses but one of them; each has two interrupts.  In emul
-# mode a hart has 31 identities for what Linux spreads over harts at its start.
+# Of a serial device that uses but one of them; each has two interrupts.  In
+# emul mode a hart has 31 identities for what Linux spreads over harts at its
+# start.
 PORTS = {'wide': 40, 'narrow': 30}
 # MiB; so many queues take more than other guests have.
 MEMORY = 160
