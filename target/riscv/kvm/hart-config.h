@@ -49,7 +49,7 @@ typedef struct RISCVHartConfigHost {
 /* Whether a register belongs into a RISCVHartConfig. */
 bool riscv_hart_config_has_class(uint64_t id);
 
-/* Whether a register tells of an extension, so that its value is RISCV_EXT_*. */
+/* Whether a register is of an extension, so that its value is RISCV_EXT_*. */
 bool riscv_hart_config_is_ext(uint64_t id);
 
 /*

@@ -106,7 +106,8 @@ static void test_timebase(const void *opaque)
 static const ShapeCase cases[] = {
     {
         "harts", CASE(), CASE(.harts = 4),
-        { "cannot take the guest", "harts: 2 on the source, 4 on the destination",
+        { "cannot take the guest",
+          "harts: 2 on the source, 4 on the destination",
           "hart index bits: 1 on the source, 2 on the destination" },
     }, {
         "guest-bits", CASE(), CASE(.options = "-machine aia-guests=3"),
