@@ -32,6 +32,7 @@
 #include "stale-csrs.h"
 #include "vcpu.h"
 #include "vcpu-config.h"
+#include "vcpu-migratable.h"
 #include "vcpu-state.h"
 
 #define CORE_REG(name) (KVM_REG_RISCV | KVM_REG_SIZE_U64 | \
@@ -391,7 +392,12 @@ int kvm_riscv_vcpu_init(CPUState *cs)
 {
     static Error *blocker;
     Error *err = NULL;
+    int ret = kvm_riscv_vcpu_leave_out(cs, &err);
 
+    if (ret < 0) {
+        error_report_err(err);
+        return ret;
+    }
     RISCV_CPU(cs)->kvm_vcpu = g_new0(KVMRISCVVCPU, 1);
     /* A guest that is not to move does not need to be carried. */
     if (kvm_riscv_vcpu_list_regs(cs, &err) < 0) {

@@ -12,7 +12,9 @@
 #include <sys/sysinfo.h>
 #include "qemu/bswap.h"
 #include "qemu/cutils.h"
+#include "migration/migration-qmp.h"
 #include "qobject/qdict.h"
+#include "qobject/qjson.h"
 #include "qobject/qlist.h"
 #include "framework.h"
 #include "watched.h"
@@ -118,6 +120,97 @@ static QTestState *move_sbi(QTestState *from, const AIACase *c)
     g_test_message("%s steal time, firmware features %" PRIu64,
                    read_told(to, 0) ? "with" : "without", read_told(to, 1));
     return to;
+}
+
+static void test_pmu(const void *opaque)
+{
+    AIACase c = *(const AIACase *)opaque;
+
+    c.options = "-cpu host,migratable=on";
+    aia_test_check(&c);
+}
+
+static QTestState *move_pmu(QTestState *from, const AIACase *c)
+{
+    QTestState *to = run_inner(from, c);
+
+    g_test_message("%s SBI PMU, illegal counters %" PRIx64,
+                   read_told(to, 0) ? "with" : "without", read_told(to, 1));
+    return to;
+}
+
+/* Where the guest has counters all ways out are blocked, and it goes on. */
+static QTestState *stay(QTestState *qts, const AIACase *c)
+{
+    static const char reason[] = "migratable=on";
+    QDict *rsp = migrate_query(qts);
+    g_autofree char *info = qtest_hmp(qts, "info migrate");
+    g_autofree char *savevm = qtest_hmp(qts, "savevm snap");
+    g_autoptr(GString) json = NULL;
+
+    g_assert_cmpuint(read_told(qts, 0), ==, 1);
+    g_assert_true(qdict_haskey(rsp, "blocked-reasons"));
+    json = qobject_to_json(qdict_get(rsp, "blocked-reasons"));
+    g_test_message("%s", json->str);
+    g_assert_nonnull(strstr(json->str, "SBI PMU"));
+    g_assert_nonnull(strstr(json->str, reason));
+    g_assert_nonnull(strstr(info, reason));
+    g_assert_nonnull(strstr(savevm, reason));
+    migrate_qmp_fail(qts, "file:/dev/null", NULL, "{}");
+    qobject_unref(rsp);
+    return qts;
+}
+
+static void test_not_migratable(const void *opaque)
+{
+    if (!has_extension(opaque, "sscofpmf")) {
+        g_test_skip("KVM of this host has no SBI PMU");
+        return;
+    }
+    aia_test_check(opaque);
+}
+
+static QDict *expand(const char *props)
+{
+    return qdict_from_jsonf_nofail(
+        "{'execute': 'query-cpu-model-expansion', 'arguments': {'type': "
+        "'full', 'model': {'name': 'host', 'props': %p}}}",
+        qobject_from_json(props, NULL));
+}
+
+static void assert_migratable(QTestState *qts, const char *props,
+                              const char *value)
+{
+    QDict *rsp = qtest_qmp_assert_success_ref(qts, "%p", expand(props));
+    QDict *model = qdict_get_qdict(rsp, "model");
+
+    g_assert_cmpstr(qdict_get_str(qdict_get_qdict(model, "props"),
+                                  "migratable"), ==, value);
+    qobject_unref(rsp);
+}
+
+/* As the software above QEMU finds it out */
+static void test_property(const void *opaque)
+{
+    QTestState *qts = aia_start(opaque, "auto", "-S");
+    g_autoptr(GString) json = NULL;
+    QDict *rsp;
+
+    rsp = qtest_qmp(qts, "{'execute': 'qom-list-properties', 'arguments': "
+                    "{'typename': 'host-riscv-cpu'}}");
+    json = qobject_to_json(QOBJECT(rsp));
+    g_assert_nonnull(strstr(json->str, "\"migratable\""));
+    qobject_unref(rsp);
+
+    assert_migratable(qts, "{}", "auto");
+    assert_migratable(qts, "{'migratable': 'on'}", "on");
+    assert_migratable(qts, "{'migratable': 'off'}", "off");
+    rsp = qtest_qmp_assert_failure_ref(qts, "%p",
+                                       expand("{'migratable': 'maybe'}"));
+    g_test_message("%s", qdict_get_str(rsp, "desc"));
+    g_assert_nonnull(strstr(qdict_get_str(rsp, "desc"), "migratable"));
+    qobject_unref(rsp);
+    qtest_quit(qts);
 }
 
 /* vcpu_start: a vCPU that is kept from running */
@@ -366,6 +459,7 @@ VCPU_MOVES(vector, move_vector);
 VCPU_MOVES(starting, move_starting);
 VCPU_MOVES(timed, move_timed);
 VCPU_MOVES(of_sbi, move_sbi);
+VCPU_MOVES(of_pmu, move_pmu);
 
 /*
  * What is run always: each guest in a mode or two, each mode and each move
@@ -384,6 +478,7 @@ static const struct {
     { "vcpu_start", starting, 2, aia_test_check, { "hwaccel", NULL, "auto" } },
     { "vcpu_timer", timed, 3, aia_test_check, { "emul", "auto", NULL } },
     { "vcpu_sbi", of_sbi, 2, aia_test_check, { NULL, "emul", "auto" } },
+    { "vcpu_pmu", of_pmu, 1, test_pmu, { "auto", "auto", NULL } },
 };
 
 /*
@@ -404,6 +499,15 @@ void aia_add_vcpu_tests(void)
     static const AIACase moved = {
         .move = &aia_move_snapshot, .guest = "vcpu_regs", .irqchip = "on",
         .from = "emul", .to = "emul", .harts = 2,
+    };
+    static const AIAMove blocked = { "blocked", stay };
+    static const AIACase not_migratable = {
+        .move = &blocked, .guest = "vcpu_pmu", .irqchip = "on",
+        .from = "auto", .to = "auto", .harts = 1,
+        .options = "-cpu host,migratable=off", .arg = { 1 },
+    };
+    static const AIACase property = {
+        .guest = "vcpu_pmu", .irqchip = "on", .harts = 1,
     };
 
     for (int g = 0; g < ARRAY_SIZE(guests); g++) {
@@ -429,6 +533,9 @@ void aia_add_vcpu_tests(void)
     }
     add("vcpu_compute", &aia_move_live, "emul", "hwaccel", 4, test_compute);
     aia_add("riscv-aia/moved/vcpu_regs", &moved, test_moved);
+    aia_add("riscv-aia/vcpu_pmu/not-migratable", &not_migratable,
+            test_not_migratable);
+    aia_add("riscv-aia/vcpu_pmu/property", &property, test_property);
     if (g_test_slow()) {
         add("vcpu_compute", &aia_move_live, "auto", "auto", 4, test_compute);
         add("vcpu_compute", &aia_move_file, "hwaccel", "auto", 4,
