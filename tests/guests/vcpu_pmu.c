@@ -195,6 +195,8 @@ static void check_there(void)
 void main(unsigned long hart)
 {
     set_up_traps(hart);
+    /* Without these counters not every kernel sets it. */
+    check_equal("scounteren at reset", hart, csr_read(scounteren), 7);
     report.told[0] = sbi(SBI_BASE, SBI_BASE_PROBE, SBI_PMU, 0, 0).value != 0;
     report.told[1] = illegal_counters();
     if (report.told[0]) {

@@ -40,6 +40,9 @@
 #define CSR_REG(name)  (KVM_REG_RISCV | KVM_REG_SIZE_U64 | \
                         KVM_REG_RISCV_CSR | KVM_REG_RISCV_CSR_REG(name))
 
+/* cycle, time, instret */
+#define SCOUNTEREN_FIRMWARE 7
+
 static int get_reg(CPUState *cs, uint64_t id, uint64_t *value, Error **errp)
 {
     int ret;
@@ -419,6 +422,12 @@ int kvm_riscv_vcpu_init(CPUState *cs)
 void kvm_riscv_vcpu_reset(CPUState *cs)
 {
     KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
+
+    /*
+     * As firmware leaves it: not every kernel sets it, and without TM nothing
+     * in user mode can tell the time.
+     */
+    RISCV_CPU(cs)->env.scounteren = SCOUNTEREN_FIRMWARE;
 
     /* The first reset of a CPU comes before its vCPU. */
     if (vcpu) {
