@@ -99,6 +99,9 @@ class UnlikeHosts(CrossHostTest):
         self.goes_on(guest, beat)
         guest.quit()
         advice = re.search(r'-cpu (host\S*)$', said, re.MULTILINE)
+        if any(d.startswith('sstc:') for d in differences):
+            self.assertIn('No CPU property makes up for: sstc.', said)
+            return None
         self.assertIsNotNone(advice, said)
         return advice[1]
 
@@ -113,7 +116,9 @@ class UnlikeHosts(CrossHostTest):
 
     def try_direction(self, first, second, refused):
         if refused:
-            self.moves(first, second, self.refused(first, second, refused))
+            advice = self.refused(first, second, refused)
+            if advice:
+                self.moves(first, second, advice)
         else:
             guest = self.guest(first, harts=2)
             self.check_uses(guest.wait_alive(), guest)
@@ -155,10 +160,9 @@ def satp(source, destination):
 class Everything(UnlikeHosts):
     """A rule of each kind at once, and two kernels."""
 
-    CPUS = ('rva23s64,sv57=on',
-            'rva23s64,vlen=256,sstc=off,zbb=off,zicbom=off')
+    CPUS = ('rva23s64,sv57=on', 'rva23s64,vlen=256,zbb=off,zicbom=off')
     KERNELS = ('testing', 'stable')
-    REFUSED = (lacks('sstc', 'zbb', 'zicbom') + vlenb(16, 32) +
+    REFUSED = (lacks('zbb', 'zicbom') + vlenb(16, 32) +
                satp('sv57', 'sv39'), vlenb(32, 16))
 
 
@@ -166,7 +170,10 @@ class Everything(UnlikeHosts):
 PAIRS = {
     'Vlen': (('rva23s64,vlen=128', 'rva23s64,vlen=256'),
              (vlenb(16, 32), vlenb(32, 16))),
-    'Sstc': (('rva23s64', 'rva23s64,sstc=off'), (lacks('sstc'), ())),
+    'Sstc': (('rva23s64', 'rva23s64,sstc=off'),
+             (lacks('sstc'),
+              ('sstc: on the destination, where KVM can lose the timers of a '
+               'guest from a host without',))),
     'Paging': (('rva23s64,sv57=on', 'rva23s64,sv48=off,sv57=off'),
                (satp('sv57', 'sv39'), ())),
     'Zbb': (('rva23s64', 'rva23s64,zbb=off'), (lacks('zbb'), ())),

@@ -25,6 +25,7 @@
                   KVM_REG_RISCV_VECTOR_CSR_REG(vlenb))
 /* Some are younger than the kernel's header of the oldest QEMU. */
 #define ISA_ID(index) (CLASS_ISA_EXT | (index))
+#define ISA_SSTC      8
 #define ISA_V         15
 #define ISA_ZICBOM    11
 #define ISA_ZICBOZ    12
@@ -59,7 +60,7 @@ typedef struct ExtRule {
 /* KVM_RISCV_ISA_EXT_*, up to Linux 7.3 */
 static const ExtRule isa_rule[] = {
     { "a" }, { "c" }, { "d" }, { "f" }, { "h" }, { "i" }, { "m" },
-    { "svpbmt" }, { "sstc" }, { "svinval" }, { "zihintpause" },
+    { "svpbmt" }, [ISA_SSTC] = { "sstc" }, { "svinval" }, { "zihintpause" },
     [ISA_ZICBOM] = { "zicbom" }, { "zicboz" }, { "zbb" }, { "ssaia" },
     [ISA_V] = { "v" }, { "svnapot" }, { "zba" }, { "zbs" }, { "zicntr" },
     { "zicsr" }, { "zifencei" }, { "zihpm" }, { "smstateen" }, { "zicond" },
@@ -295,11 +296,14 @@ static void advise_off(Comparison *c, const char *name)
     }
 }
 
+/*
+ * Of the extensions of one letter, KVM switches off only these.  A guest without
+ * Sstc is not safe on a host that has it, see compare_sstc().
+ */
 static bool can_advise(const Comparison *c, const char *name)
 {
-    /* Of the extensions of one letter, KVM switches off only these. */
     return name && (name[1] || strchr("dfv", name[0])) &&
-           c->host->has_property(name);
+           !g_str_equal(name, "sstc") && c->host->has_property(name);
 }
 
 /* Whether code that uses the extension runs on the destination. */
@@ -343,6 +347,23 @@ static void compare_ext(Comparison *c, uint64_t id)
                "that is on the destination only, that this QEMU does not know "
                "and this kernel cannot switch off", id);
         append(c->rest, ", ", "KVM register 0x%016" PRIx64, id);
+    }
+}
+
+/*
+ * Where a host has Sstc, KVM up to Linux 7.3 forgets a timer that was set by SBI
+ * if the vCPU is preempted before it enters the guest again
+ * (kvm_riscv_vcpu_update_vstimecmp()).  A guest that was safe is not to come to
+ * such a host.
+ */
+static void compare_sstc(Comparison *c)
+{
+    uint64_t id = ISA_ID(ISA_SSTC);
+
+    if (is_on(c->host->config, id) && !is_on(c->source, id)) {
+        append(c->all, "; ", "sstc: on the destination, where KVM can lose "
+               "the timers of a guest from a host without");
+        append(c->rest, ", ", "sstc");
     }
 }
 
@@ -463,6 +484,7 @@ void riscv_hart_config_compare(const RISCVHartConfig *source,
             compare_ext(&c, ours->id[i]);
         }
     }
+    compare_sstc(&c);
     compare_ad(&c);
 }
 

@@ -139,10 +139,10 @@ static int put_machine_ids(CPUState *cs, Error **errp)
     return 0;
 }
 
-/* No register keeps a guest from a mode of the CPU. */
-static void warn_of_satp_mode(CPUState *cs)
+/* What the properties of -cpu cannot do, though they are taken */
+static void warn_of_properties(CPUState *cs)
 {
-    uint64_t asked_for = kvm_riscv_vcpu_satp_mode(), mode = 0;
+    uint64_t sstc = 0, asked_for = kvm_riscv_vcpu_satp_mode(), mode = 0;
 
     if (get_reg(cs, CONFIG_REG(satp_mode), &mode, NULL) == 0 &&
         asked_for < mode) {
@@ -150,6 +150,11 @@ static void warn_of_satp_mode(CPUState *cs)
                     "without by itself, Linux by the argument %s",
                     riscv_satp_mode_name(asked_for + 1),
                     asked_for < 9 ? "no4lvl" : "no5lvl");
+    }
+    riscv_hart_config_get(&host_config, SSTC_REG, &sstc);
+    if (sstc == RISCV_EXT_ON) {
+        warn_report("KVM can lose the timers of a guest without sstc on a "
+                    "host that has it");
     }
 }
 
@@ -166,7 +171,7 @@ int kvm_riscv_vcpu_config_init(CPUState *cs, const struct kvm_reg_list *list,
     if (!host_config.num) {
         host_config = config;
         copy_config(&guest_config, &host_config);
-        warn_of_satp_mode(cs);
+        warn_of_properties(cs);
         return 0;
     }
     if (!blocker && (config.num != host_config.num ||

@@ -79,7 +79,12 @@ static const Rule rules[] = {
     { "sbi", { { SBI(SBI_TIME), TOLD, 0 } },
       "SBI TIME: on the source, not on the destination", "", "SBI TIME" },
     { "sbi-more", { { SBI(SBI_TIME), 0, TOLD } } },
-    { "sstc-more", { { ISA(EXT_SSTC), NONE, TOLD } }, "", ",sstc=off" },
+    { "sstc", { { ISA(EXT_SSTC), TOLD, NONE } },
+      "sstc: on the source, not on the destination", "", "sstc" },
+    { "sstc-more", { { ISA(EXT_SSTC), NONE, TOLD } },
+      "sstc: on the destination, where KVM can lose the timers of a guest from "
+      "a host without", "", "sstc" },
+    { "sstc-not-told", { { ISA(EXT_SSTC), ON, ON } } },
     { "vlenb", { { ISA(EXT_V), TOLD, TOLD }, { VLENB, 16, 32 } },
       "vlenb: 16 on the source, 32 on the destination", ",v=off" },
     { "vlenb-not-told", { { ISA(EXT_V), 0, 0 }, { VLENB, 16, 32 } } },
