@@ -297,8 +297,8 @@ static void advise_off(Comparison *c, const char *name)
 }
 
 /*
- * Of the extensions of one letter, KVM switches off only these.  A guest without
- * Sstc is not safe on a host that has it, see compare_sstc().
+ * Of the extensions of one letter, KVM switches off only these.  A guest
+ * without Sstc is not safe on a host that has it, see compare_sstc().
  */
 static bool can_advise(const Comparison *c, const char *name)
 {
@@ -351,8 +351,8 @@ static void compare_ext(Comparison *c, uint64_t id)
 }
 
 /*
- * Where a host has Sstc, KVM up to Linux 7.3 forgets a timer that was set by SBI
- * if the vCPU is preempted before it enters the guest again
+ * Where a host has Sstc, KVM up to Linux 7.3 forgets a timer that was set by
+ * SBI if the vCPU is preempted before it enters the guest again
  * (kvm_riscv_vcpu_update_vstimecmp()).  A guest that was safe is not to come to
  * such a host.
  */
