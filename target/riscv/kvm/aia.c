@@ -38,7 +38,7 @@
 #include "hw/core/cpu.h"
 #include "trace/trace-target_riscv_kvm.h"
 #include "aia.h"
-#include "dirty-log.h"
+#include "faults/dirty-log.h"
 #include "kvm_riscv.h"
 #include "shape.h"
 #include "vcpu.h"

@@ -27,7 +27,7 @@
 #include "qemu/units.h"
 #include "cpu.h"
 #include "trace/trace-target_riscv_kvm.h"
-#include "compat.h"
+#include "../compat.h"
 #include "huge-pages.h"
 #include "probe-vm.h"
 

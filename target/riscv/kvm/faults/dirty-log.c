@@ -24,7 +24,7 @@
 #include "system/runstate.h"
 #include "cpu.h"
 #include "trace/trace-target_riscv_kvm.h"
-#include "compat.h"
+#include "../compat.h"
 #include "dirty-log.h"
 #include "probe-vm.h"
 
