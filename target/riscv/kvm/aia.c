@@ -38,7 +38,6 @@
 #include "hw/core/cpu.h"
 #include "trace/trace-target_riscv_kvm.h"
 #include "aia.h"
-#include "faults/dirty-log.h"
 #include "kvm_riscv.h"
 #include "shape.h"
 #include "vcpu.h"
@@ -292,11 +291,8 @@ static bool get_addr(uint32_t attr, uint64_t *val, Error **errp)
 
 static bool shape_update(RISCVAIAShape *shape, Error **errp)
 {
-    GArray *ids;
+    GArray *ids = kvm_riscv_vcpu_used_regs(&shape->satp_mode, errp);
 
-    /* The shape is sent before dirty pages are logged. */
-    kvm_riscv_dirty_log_prepare();
-    ids = kvm_riscv_vcpu_used_regs(&shape->satp_mode, errp);
     if (!ids) {
         return false;
     }

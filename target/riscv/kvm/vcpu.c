@@ -28,7 +28,6 @@
 #include "trace/trace-target_riscv_kvm.h"
 #include "aia.h"
 #include "compat.h"
-#include "faults/dirty-log.h"
 #include "faults/stale-csrs.h"
 #include "vcpu.h"
 #include "vcpu-config.h"
@@ -412,7 +411,6 @@ int kvm_riscv_vcpu_init(CPUState *cs)
         }
     }
     if (!cs->cpu_index) {
-        kvm_riscv_dirty_log_init();
         kvm_riscv_stale_csrs_init();
     }
     qemu_add_vm_change_state_handler(vm_state_change, cs);

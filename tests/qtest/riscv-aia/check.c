@@ -492,8 +492,8 @@ static bool has_huge_pages(const AIACase *c)
 }
 
 /*
- * Where a kernel does wrong by them only: docs/kernel-facts.md.  Once one does
- * right by them this fails, and what QEMU does about it can go.
+ * None where a kernel does wrong by them only: docs/kernel-facts.md.  Once none
+ * does wrong by them this fails, and what QEMU does about it can go.
  */
 static void test_huge_pages(const void *opaque)
 {
@@ -503,11 +503,11 @@ static void test_huge_pages(const void *opaque)
 
     g_assert_cmpint(uname(&name), ==, 0);
     v6 = g_str_has_prefix(name.release, "6.");
-    g_assert_true(has_huge_pages(&c) == v6);
+    g_assert_true(has_huge_pages(&c));
     /* The second node begins in the middle of what can be a huge page. */
     c.per_socket = 2;
     c.harts = 5;
-    g_assert_false(has_huge_pages(&c));
+    g_assert_true(has_huge_pages(&c) == !v6);
 }
 
 void aia_add_check_tests(void)

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <linux/kvm.h>
 
+#include "qapi/error.h"
 #include "qemu/cacheflush.h"
 #include "qemu/main-loop.h"
 #include "qemu/memalign.h"
@@ -73,27 +74,39 @@ static bool set_signal_mask(int vcpu)
     return ioctl(vcpu, KVM_SET_SIGNAL_MASK, arg) == 0;
 }
 
-ProbeVM *probe_vm_new(void)
+ProbeVM *probe_vm_new(Error **errp)
 {
     size_t page = qemu_real_host_page_size();
     ProbeVM *vm = g_new0(ProbeVM, 1);
 
+    vm->vcpu = -1;
+    vm->run = MAP_FAILED;
     vm->run_size = MAX(kvm_ioctl(kvm_state, KVM_GET_VCPU_MMAP_SIZE, 0), 0);
-    vm->vm = kvm_ioctl(kvm_state, KVM_CREATE_VM, 0);
-    vm->vcpu = ioctl(vm->vm, KVM_CREATE_VCPU, 0);
-    vm->run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED,
-                   vm->vcpu, 0);
     vm->code = qemu_memalign(page, page);
     memset(vm->code, 0, page);
     memcpy(vm->code, code, sizeof(code));
     flush_idcache_range((uintptr_t)vm->code, (uintptr_t)vm->code,
                         sizeof(code));
+    vm->vm = kvm_ioctl(kvm_state, KVM_CREATE_VM, 0);
+    if (vm->vm < 0) {
+        error_setg_errno(errp, -vm->vm, "no second virtual machine");
+        goto fail;
+    }
+    vm->vcpu = ioctl(vm->vm, KVM_CREATE_VCPU, 0);
+    if (vm->vcpu >= 0) {
+        vm->run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+                       vm->vcpu, 0);
+    }
     if (vm->run == MAP_FAILED || !set_signal_mask(vm->vcpu) ||
         !probe_vm_set_memory(vm, 0, code_gpa(), vm->code, page, 0)) {
-        probe_vm_free(vm);
-        return NULL;
+        error_setg_errno(errp, errno, "no vCPU in a second virtual machine");
+        goto fail;
     }
     return vm;
+
+fail:
+    probe_vm_free(vm);
+    return NULL;
 }
 
 void probe_vm_free(ProbeVM *vm)
@@ -229,20 +242,30 @@ bool probe_vm_load(ProbeVM *vm)
     return loaded;
 }
 
-bool probe_vm_with_file(size_t size, size_t mapped, int flags,
-                        bool (*does_right)(ProbeVM *vm, void *data, int fd))
+RISCVVerdict probe_vm_with_file(size_t size, size_t mapped, int flags,
+                                RISCVVerdict (*ask)(ProbeVM *vm, void *data,
+                                                    int fd, Error **errp),
+                                Error **errp)
 {
-    int fd = qemu_memfd_create("riscv-probe", size, false, 0, 0, NULL);
-    void *data = mmap(NULL, mapped, PROT_READ | PROT_WRITE, flags, fd, 0);
-    ProbeVM *vm = probe_vm_new();
-    bool good = vm && data != MAP_FAILED && does_right(vm, data, fd);
+    int fd = qemu_memfd_create("riscv-probe", size, false, 0, 0, errp);
+    RISCVVerdict verdict = RISCV_VERDICT_UNKNOWN;
+    ProbeVM *vm;
+    void *data;
 
-    probe_vm_free(vm);
-    if (data != MAP_FAILED) {
+    if (fd < 0) {
+        return verdict;
+    }
+    data = mmap(NULL, mapped, PROT_READ | PROT_WRITE, flags, fd, 0);
+    if (data == MAP_FAILED) {
+        error_setg_errno(errp, errno, "no memory for a probe");
+    } else {
+        vm = probe_vm_new(errp);
+        if (vm) {
+            verdict = ask(vm, data, fd, errp);
+            probe_vm_free(vm);
+        }
         munmap(data, mapped);
     }
-    if (fd >= 0) {
-        close(fd);
-    }
-    return good;
+    close(fd);
+    return verdict;
 }

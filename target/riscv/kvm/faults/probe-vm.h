@@ -7,6 +7,8 @@
 #ifndef RISCV_KVM_PROBE_VM_H
 #define RISCV_KVM_PROBE_VM_H
 
+#include "faults.h"
+
 /* Where slots for probe_vm_set_memory() may begin, bytes */
 #define PROBE_VM_FREE_GPA 0x200000
 
@@ -15,9 +17,10 @@ typedef struct ProbeVM ProbeVM;
 /**
  * probe_vm_new - a machine of one vCPU, beside that of the guest
  *
- * Returns NULL where that cannot be had.  Free it with probe_vm_free().
+ * Returns NULL with @errp set where that cannot be had.  Free it with
+ * probe_vm_free().
  */
-ProbeVM *probe_vm_new(void);
+ProbeVM *probe_vm_new(Error **errp);
 void probe_vm_free(ProbeVM *vm);
 
 /**
@@ -63,11 +66,13 @@ bool probe_vm_load(ProbeVM *vm);
  * @size: of the file, bytes of whole pages, all zeros
  * @mapped: how much of it is at @data, from its start
  * @flags: MAP_SHARED or MAP_PRIVATE
- * @does_right: finds it out; file, mapping and machine go when it returns
+ * @ask: finds it out; file, mapping and machine go when it returns
  *
- * Returns what @does_right has, or false where it could not be asked.
+ * Returns what @ask has, or RISCV_VERDICT_UNKNOWN with @errp set.
  */
-bool probe_vm_with_file(size_t size, size_t mapped, int flags,
-                        bool (*does_right)(ProbeVM *vm, void *data, int fd));
+RISCVVerdict probe_vm_with_file(size_t size, size_t mapped, int flags,
+                                RISCVVerdict (*ask)(ProbeVM *vm, void *data,
+                                                    int fd, Error **errp),
+                                Error **errp);
 
 #endif

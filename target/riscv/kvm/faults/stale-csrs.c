@@ -104,7 +104,7 @@ void kvm_riscv_stale_csrs_init(void)
 {
     bool good;
 
-    other = probe_vm_new();
+    other = probe_vm_new(NULL);
     good = probe(other);
     trace_kvm_riscv_stale_csrs_init(good);
     if (good) {

@@ -1,0 +1,254 @@
+/*
+ * Memory of guests that move: huge pages, hugetlbfs, and how much there is
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <sys/mount.h>
+#include <sys/utsname.h>
+#include "qobject/qdict.h"
+#include "qemu/units.h"
+#include "migration/migration-qmp.h"
+#include "watched.h"
+
+/* Which kernels have which faults: docs/kernel-facts.md */
+static bool is_linux_6(void)
+{
+    struct utsname name;
+
+    g_assert_cmpint(uname(&name), ==, 0);
+    return g_str_has_prefix(name.release, "6.");
+}
+
+/* What follows @key in a file of /proc, in bytes */
+static uint64_t proc_bytes(QTestState *qts, const char *file, const char *key)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/%s", qtest_pid(qts),
+                                            file);
+    g_autofree char *text = NULL;
+    const char *p;
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    p = strstr(text, key);
+    g_assert_nonnull(p);
+    return g_ascii_strtoull(p + strlen(key), NULL, 10) * KiB;
+}
+
+#define HUGE_MIB 64
+
+static void check_huge(QTestState *qts, const char *when)
+{
+    uint64_t huge = proc_bytes(qts, "smaps_rollup", "AnonHugePages:");
+
+    g_test_message("%s: %" PRIu64 " KiB of transparent huge pages", when,
+                   huge / (uint64_t)KiB);
+    g_assert_cmpuint(huge, >=, HUGE_MIB * MiB * 3 / 4);
+}
+
+static char *query_faults(QTestState *qts)
+{
+    QDict *rsp = qtest_qmp_assert_success_ref(
+        qts, "{'execute': 'x-query-riscv-kvm-faults'}");
+    char *text = g_strdup(qdict_get_str(rsp, "human-readable-text"));
+
+    qobject_unref(rsp);
+    return text;
+}
+
+/* As with any QEMU: from the start, where a log has ended, after a move. */
+static void test_huge(const void *opaque)
+{
+    static const AIACase c = {
+        .move = &aia_move_live, .guest = "tick", .from = "hwaccel",
+        .to = "hwaccel", .irqchip = "on", .harts = 2,
+        .options = "-m 64M -mem-prealloc",
+    };
+    AIACase refused = c;
+    QTestState *qts = aia_start(&c, c.from, "");
+
+    aia_tick_wait(qts, &c, 1);
+    check_huge(qts, "at first");
+    refused.to = "emul";
+    aia_move_refused(qts, &refused, "identity|identities");
+    aia_tick_wait(qts, &c, 5);
+    check_huge(qts, "after a move that was refused");
+    qts = c.move->run(qts, &c);
+    aia_tick_wait(qts, &c, 5);
+    check_huge(qts, "after a move");
+    qtest_quit(qts);
+}
+
+static void write_file(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY);
+    ssize_t len = strlen(text);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(write(fd, text, len), ==, len);
+    close(fd);
+}
+
+/* A QEMU in a cgroup that has no room for all that the guest could have */
+static void test_room(const void *opaque)
+{
+    static const AIACase c = {
+        .move = &aia_move_live, .guest = "tick", .from = "auto",
+        .to = "auto", .irqchip = "on", .harts = 2, .options = "-m 256M",
+    };
+    static const char *const ends[] = { "completed", "cancelled", NULL };
+    g_autofree char *group = NULL, *control = NULL, *procs = NULL;
+    g_autofree char *max = NULL, *pid = NULL, *said = NULL;
+    QTestState *from, *to;
+    QDict *rsp;
+    AIAFiles f;
+
+    aia_files_init(&f);
+    g_assert_cmpint(mount("cgroup2", f.dir, "cgroup2", 0, NULL), ==, 0);
+    control = g_build_filename(f.dir, "cgroup.subtree_control", NULL);
+    group = g_build_filename(f.dir, "riscv-aia", NULL);
+    procs = g_build_filename(group, "cgroup.procs", NULL);
+    max = g_build_filename(group, "memory.max", NULL);
+    write_file(control, "+memory");
+    g_assert_cmpint(mkdir(group, 0755), ==, 0);
+    write_file(max, "100M");
+
+    from = aia_start(&c, c.from, "");
+    pid = g_strdup_printf("%d", qtest_pid(from));
+    write_file(procs, pid);
+    aia_tick_wait(from, &c, 1);
+    to = aia_start(&c, c.to, "-incoming defer");
+    migrate_set_capability(from, "events", true);
+    migrate_incoming_qmp(to, "unix:/tmp/riscv-aia-room", NULL, "{}");
+    migrate_qmp(from, NULL, "unix:/tmp/riscv-aia-room", NULL, "{}");
+    if (is_linux_6()) {
+        wait_for_migration_complete(from);
+        qtest_qmp_eventwait(to, "RESUME");
+        aia_tick_wait(to, &c, 5);
+        qtest_quit(from);
+        from = to;
+    } else {
+        wait_for_migration_status(from, "failed", (const char **)ends);
+        rsp = migrate_query(from);
+        said = g_strdup(qdict_get_str(rsp, "error-desc"));
+        qobject_unref(rsp);
+        g_test_message("refused: %s", said);
+        g_assert_true(g_regex_match_simple(
+            "needs \\d+ MiB more .*, and cgroup .*/riscv-aia has \\d+ MiB left",
+            said, 0, 0));
+        aia_tick_wait(from, &c, 5);
+        qtest_set_expected_status(to, EXIT_FAILURE);
+        qtest_wait_qemu(to);
+        qtest_quit(to);
+        /* The guest is none the worse for it, and moves where there is room. */
+        write_file(max, "max");
+        from = c.move->run(from, &c);
+        aia_tick_wait(from, &c, 5);
+    }
+    qtest_quit(from);
+    g_assert_cmpint(rmdir(group), ==, 0);
+    g_assert_cmpint(umount(f.dir), ==, 0);
+    unlink("/tmp/riscv-aia-room");
+    aia_files_free(&f);
+}
+
+/* Never at the price of the guest's memory: measured by other means, then */
+static void test_dirty_rate(const void *opaque)
+{
+    static const AIACase c = {
+        .move = &aia_move_live, .guest = "tick", .from = "auto",
+        .to = "auto", .irqchip = "on", .harts = 2, .options = "-m 64M",
+    };
+    QTestState *qts = aia_start(&c, c.from, "");
+    uint64_t before, after;
+    QDict *rsp;
+
+    aia_tick_wait(qts, &c, 1);
+    before = proc_bytes(qts, "status", "RssAnon:");
+    rsp = qtest_qmp(qts, "{'execute': 'calc-dirty-rate', 'arguments': "
+                    "{'calc-time': 1, 'mode': 'dirty-bitmap'}}");
+    if (is_linux_6()) {
+        g_assert_true(qdict_haskey(rsp, "return"));
+    } else {
+        g_assert_true(qdict_haskey(rsp, "error"));
+        g_assert_nonnull(strstr(qdict_get_str(qdict_get_qdict(rsp, "error"),
+                                              "desc"), "page-sampling"));
+        qobject_unref(rsp);
+        rsp = qtest_qmp(qts, "{'execute': 'calc-dirty-rate', 'arguments': "
+                        "{'calc-time': 1}}");
+        g_assert_true(qdict_haskey(rsp, "return"));
+    }
+    qobject_unref(rsp);
+    for (bool measured = false; !measured; ) {
+        g_usleep(10000);
+        rsp = qtest_qmp_assert_success_ref(
+            qts, "{'execute': 'query-dirty-rate'}");
+        measured = g_str_equal(qdict_get_str(rsp, "status"), "measured");
+        qobject_unref(rsp);
+    }
+    aia_tick_wait(qts, &c, 5);
+    after = proc_bytes(qts, "status", "RssAnon:");
+    g_assert_cmpuint(after, <, before + 32 * MiB);
+    qtest_quit(qts);
+}
+
+/* What is told of the faults, and that they are switched */
+static void test_query(const void *opaque)
+{
+    static const char *const names[] = {
+        "aged-pages", "kept-pages", "shared-pages", "split-pages",
+    };
+    static const AIACase c = {
+        .move = &aia_move_live, .guest = "tick", .from = "auto",
+        .to = "auto", .irqchip = "on", .harts = 1,
+    };
+    QTestState *qts = aia_start(&c, c.from, "");
+    g_autofree char *at_first = query_faults(qts), *later = NULL, *hmp = NULL;
+
+    for (int i = 0; i < ARRAY_SIZE(names); i++) {
+        g_autofree char *line = g_strdup_printf("^%s: unknown", names[i]);
+        g_autofree char *property = g_strdup_printf("^  riscv-fault-%s=auto; ",
+                                                    names[i]);
+
+        g_assert_true(g_regex_match_simple(line, at_first, G_REGEX_MULTILINE,
+                                           0));
+        g_assert_true(g_regex_match_simple(property, at_first,
+                                           G_REGEX_MULTILINE, 0));
+    }
+    hmp = qtest_hmp(qts, "info riscv-kvm-faults");
+    g_assert_nonnull(strstr(hmp, "shared-pages: unknown"));
+
+    /* Nothing has been needed before this. */
+    aia_tick_wait(qts, &c, 1);
+    migrate_set_capability(qts, "events", true);
+    migrate_qmp(qts, NULL, "exec:cat >/dev/null", NULL, "{}");
+    wait_for_migration_complete(qts);
+    later = query_faults(qts);
+    g_test_message("%s", later);
+    g_assert_nonnull(strstr(later, is_linux_6() ? "shared-pages: good"
+                                                : "shared-pages: faulty"));
+    g_assert_nonnull(strstr(later, is_linux_6() ? "split-pages: good"
+                                                : "split-pages: faulty"));
+    qtest_quit(qts);
+
+    qts = aia_start(&c, "auto,riscv-fault-shared-pages=off,"
+                    "riscv-fault-split-pages=on", "-S");
+    g_free(later);
+    later = query_faults(qts);
+    g_test_message("%s", later);
+    g_assert_nonnull(strstr(later, "riscv-fault-shared-pages=off; the remedy "
+                            "is not needed"));
+    g_assert_nonnull(strstr(later, "riscv-fault-split-pages=on; the remedy is "
+                            "ready"));
+    qtest_quit(qts);
+}
+
+void aia_add_pages_tests(void)
+{
+    static const AIACase none;
+
+    aia_add("riscv-aia/pages/huge", &none, test_huge);
+    aia_add("riscv-aia/pages/room", &none, test_room);
+    aia_add("riscv-aia/pages/dirty-rate", &none, test_dirty_rate);
+    aia_add("riscv-aia/pages/query", &none, test_query);
+}
