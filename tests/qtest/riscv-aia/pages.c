@@ -89,6 +89,42 @@ static void write_file(const char *path, const char *text)
     close(fd);
 }
 
+/* More than once, and refused in between: each log begins and ends. */
+static void test_hugetlb(const void *opaque)
+{
+    AIAFiles f;
+    AIACase c = {
+        .move = &aia_move_live, .guest = "tick", .from = "auto",
+        .to = "auto", .irqchip = "on", .harts = 2,
+    };
+    AIACase refused;
+    g_autofree char *options = NULL;
+    QTestState *qts;
+
+    aia_files_init(&f);
+    options = g_strdup_printf("-m 16M -mem-path %s", f.dir);
+    c.options = options;
+    write_file("/proc/sys/vm/nr_hugepages", "24");
+    g_assert_cmpint(mount("hugetlbfs", f.dir, "hugetlbfs", 0, "pagesize=2M"),
+                    ==, 0);
+    qts = aia_start(&c, c.from, "");
+    aia_tick_wait(qts, &c, 1);
+    g_assert_cmpuint(proc_bytes(qts, "smaps_rollup", "Private_Hugetlb:"), >,
+                     0);
+    refused = c;
+    refused.to = "emul";
+    aia_move_refused(qts, &refused, "identity|identities");
+    aia_tick_wait(qts, &c, 5);
+    for (int i = 0; i < 2; i++) {
+        qts = c.move->run(qts, &c);
+        aia_tick_wait(qts, &c, 5);
+    }
+    qtest_quit(qts);
+    g_assert_cmpint(umount(f.dir), ==, 0);
+    write_file("/proc/sys/vm/nr_hugepages", "0");
+    aia_files_free(&f);
+}
+
 /* A QEMU in a cgroup that has no room for all that the guest could have */
 static void test_room(const void *opaque)
 {
@@ -196,7 +232,7 @@ static void test_dirty_rate(const void *opaque)
 static void test_query(const void *opaque)
 {
     static const char *const names[] = {
-        "aged-pages", "kept-pages", "shared-pages", "split-pages",
+        "aged-pages", "huge-log", "kept-pages", "shared-pages", "split-pages",
     };
     static const AIACase c = {
         .move = &aia_move_live, .guest = "tick", .from = "auto",
@@ -248,6 +284,7 @@ void aia_add_pages_tests(void)
     static const AIACase none;
 
     aia_add("riscv-aia/pages/huge", &none, test_huge);
+    aia_add("riscv-aia/pages/hugetlb", &none, test_hugetlb);
     aia_add("riscv-aia/pages/room", &none, test_room);
     aia_add("riscv-aia/pages/dirty-rate", &none, test_dirty_rate);
     aia_add("riscv-aia/pages/query", &none, test_query);

@@ -14,6 +14,7 @@
 
 static RISCVFault *const faults[] = {
     &riscv_fault_aged_pages,
+    &riscv_fault_huge_log,
     &riscv_fault_kept_pages,
     &riscv_fault_shared_pages,
     &riscv_fault_split_pages,

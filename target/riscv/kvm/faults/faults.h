@@ -54,6 +54,7 @@ struct RISCVFault {
 };
 
 extern RISCVFault riscv_fault_aged_pages;
+extern RISCVFault riscv_fault_huge_log;
 extern RISCVFault riscv_fault_kept_pages;
 extern RISCVFault riscv_fault_shared_pages;
 extern RISCVFault riscv_fault_split_pages;

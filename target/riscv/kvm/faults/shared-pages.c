@@ -347,6 +347,7 @@ static bool own_memory(bool release, Error **errp)
         bql_unlock();
         verdict = riscv_fault_verdict(&riscv_fault_shared_pages, &why);
         /* There is no time for it when the log begins or ends. */
+        riscv_fault_verdict(&riscv_fault_huge_log, NULL);
         riscv_fault_verdict(&riscv_fault_split_pages, NULL);
         bql_lock();
     } else {
