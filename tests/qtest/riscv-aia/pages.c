@@ -89,7 +89,7 @@ static void write_file(const char *path, const char *text)
     close(fd);
 }
 
-/* More than once, and refused in between: each log begins and ends. */
+/* The guest goes on in a log, after it, and where it gets to. */
 static void test_hugetlb(const void *opaque)
 {
     AIAFiles f;
@@ -97,7 +97,7 @@ static void test_hugetlb(const void *opaque)
         .move = &aia_move_live, .guest = "tick", .from = "auto",
         .to = "auto", .irqchip = "on", .harts = 2,
     };
-    AIACase refused;
+    static const char *const ends[] = { "completed", "failed", NULL };
     g_autofree char *options = NULL;
     QTestState *qts;
 
@@ -111,9 +111,15 @@ static void test_hugetlb(const void *opaque)
     aia_tick_wait(qts, &c, 1);
     g_assert_cmpuint(proc_bytes(qts, "smaps_rollup", "Private_Hugetlb:"), >,
                      0);
-    refused = c;
-    refused.to = "emul";
-    aia_move_refused(qts, &refused, "identity|identities");
+    migrate_set_capability(qts, "events", true);
+    /* It will not come to its end with this. */
+    migrate_set_parameter_int(qts, "max-bandwidth", 4096);
+    migrate_qmp(qts, NULL, "exec:cat >/dev/null", NULL, "{}");
+    wait_for_migration_status(qts, "active", (const char **)ends);
+    aia_tick_wait(qts, &c, 5);
+    migrate_cancel(qts);
+    wait_for_migration_status(qts, "cancelled", (const char **)ends);
+    migrate_set_parameter_int(qts, "max-bandwidth", 1 << 30);
     aia_tick_wait(qts, &c, 5);
     for (int i = 0; i < 2; i++) {
         qts = c.move->run(qts, &c);
@@ -125,66 +131,139 @@ static void test_hugetlb(const void *opaque)
     aia_files_free(&f);
 }
 
-/* A QEMU in a cgroup that has no room for all that the guest could have */
+/* A cgroup that has no room for all that the guest could have */
+typedef struct Room {
+    AIAFiles f;
+    char *group;
+    char *max;
+} Room;
+
+static void room_init(Room *r)
+{
+    g_autofree char *control = NULL;
+
+    aia_files_init(&r->f);
+    g_assert_cmpint(mount("cgroup2", r->f.dir, "cgroup2", 0, NULL), ==, 0);
+    control = g_build_filename(r->f.dir, "cgroup.subtree_control", NULL);
+    r->group = g_build_filename(r->f.dir, "riscv-aia", NULL);
+    r->max = g_build_filename(r->group, "memory.max", NULL);
+    write_file(control, "+memory");
+    g_assert_cmpint(mkdir(r->group, 0755), ==, 0);
+    write_file(r->max, "100M");
+}
+
+/* With what it takes from now on */
+static void room_add(Room *r, QTestState *qts)
+{
+    g_autofree char *procs = g_build_filename(r->group, "cgroup.procs", NULL);
+    g_autofree char *pid = g_strdup_printf("%d", qtest_pid(qts));
+
+    write_file(procs, pid);
+}
+
+static void room_free(Room *r)
+{
+    g_assert_cmpint(rmdir(r->group), ==, 0);
+    g_assert_cmpint(umount(r->f.dir), ==, 0);
+    aia_files_free(&r->f);
+    g_free(r->group);
+    g_free(r->max);
+}
+
+static const AIACase room = {
+    .move = &aia_move_live, .guest = "tick", .from = "auto", .to = "auto",
+    .irqchip = "on", .harts = 2, .options = "-m 256M",
+};
+
+/* Refused where there is none, and the guest none the worse for it */
 static void test_room(const void *opaque)
 {
-    static const AIACase c = {
-        .move = &aia_move_live, .guest = "tick", .from = "auto",
-        .to = "auto", .irqchip = "on", .harts = 2, .options = "-m 256M",
-    };
-    static const char *const ends[] = { "completed", "cancelled", NULL };
-    g_autofree char *group = NULL, *control = NULL, *procs = NULL;
-    g_autofree char *max = NULL, *pid = NULL, *said = NULL;
-    QTestState *from, *to;
+    static const char *const other[] = { "completed", "cancelled", NULL };
+    const AIACase *c = &room;
+    g_autofree char *said = NULL;
+    QTestState *qts;
     QDict *rsp;
-    AIAFiles f;
+    Room r;
 
-    aia_files_init(&f);
-    g_assert_cmpint(mount("cgroup2", f.dir, "cgroup2", 0, NULL), ==, 0);
-    control = g_build_filename(f.dir, "cgroup.subtree_control", NULL);
-    group = g_build_filename(f.dir, "riscv-aia", NULL);
-    procs = g_build_filename(group, "cgroup.procs", NULL);
-    max = g_build_filename(group, "memory.max", NULL);
-    write_file(control, "+memory");
-    g_assert_cmpint(mkdir(group, 0755), ==, 0);
-    write_file(max, "100M");
-
-    from = aia_start(&c, c.from, "");
-    pid = g_strdup_printf("%d", qtest_pid(from));
-    write_file(procs, pid);
-    aia_tick_wait(from, &c, 1);
-    to = aia_start(&c, c.to, "-incoming defer");
-    migrate_set_capability(from, "events", true);
-    migrate_incoming_qmp(to, "unix:/tmp/riscv-aia-room", NULL, "{}");
-    migrate_qmp(from, NULL, "unix:/tmp/riscv-aia-room", NULL, "{}");
-    if (is_linux_6()) {
-        wait_for_migration_complete(from);
-        qtest_qmp_eventwait(to, "RESUME");
-        aia_tick_wait(to, &c, 5);
-        qtest_quit(from);
-        from = to;
-    } else {
-        wait_for_migration_status(from, "failed", (const char **)ends);
-        rsp = migrate_query(from);
+    room_init(&r);
+    qts = aia_start(c, c->from, "");
+    room_add(&r, qts);
+    aia_tick_wait(qts, c, 1);
+    if (!is_linux_6()) {
+        migrate_set_capability(qts, "events", true);
+        migrate_qmp(qts, NULL, "exec:cat >/dev/null", NULL, "{}");
+        wait_for_migration_status(qts, "failed", (const char **)other);
+        rsp = migrate_query(qts);
         said = g_strdup(qdict_get_str(rsp, "error-desc"));
         qobject_unref(rsp);
         g_test_message("refused: %s", said);
         g_assert_true(g_regex_match_simple(
             "needs \\d+ MiB more .*, and cgroup .*/riscv-aia has \\d+ MiB left",
             said, 0, 0));
-        aia_tick_wait(from, &c, 5);
-        qtest_set_expected_status(to, EXIT_FAILURE);
-        qtest_wait_qemu(to);
-        qtest_quit(to);
-        /* The guest is none the worse for it, and moves where there is room. */
-        write_file(max, "max");
-        from = c.move->run(from, &c);
-        aia_tick_wait(from, &c, 5);
+        aia_tick_wait(qts, c, 5);
+        write_file(r.max, "max");
     }
-    qtest_quit(from);
-    g_assert_cmpint(rmdir(group), ==, 0);
-    g_assert_cmpint(umount(f.dir), ==, 0);
-    unlink("/tmp/riscv-aia-room");
+    qts = c->move->run(qts, c);
+    aia_tick_wait(qts, c, 5);
+    qtest_quit(qts);
+    room_free(&r);
+}
+
+/* Sent while it stands, and to go on before that has ended */
+static void test_room_cont(const void *opaque)
+{
+    static const char *const ends[] = { "completed", "failed", NULL };
+    const AIACase *c = &room;
+    QTestState *qts;
+    Room r;
+
+    room_init(&r);
+    qts = aia_start(c, c->from, "");
+    room_add(&r, qts);
+    aia_tick_wait(qts, c, 1);
+    aia_stop(qts);
+    migrate_set_capability(qts, "events", true);
+    migrate_set_parameter_int(qts, "max-bandwidth", 4096);
+    migrate_qmp(qts, NULL, "exec:cat >/dev/null", NULL, "{}");
+    wait_for_migration_status(qts, "active", (const char **)ends);
+    aia_cont(qts);
+    if (!is_linux_6()) {
+        qtest_qmp_eventwait(qts, "STOP");
+        g_assert_false(aia_is_running(qts));
+        migrate_cancel(qts);
+        wait_for_migration_status(qts, "cancelled", (const char **)ends);
+        aia_cont(qts);
+    }
+    aia_tick_wait(qts, c, 5);
+    qtest_quit(qts);
+    room_free(&r);
+}
+
+/* A guest without the AIA: its migration does not hold the BQL for long. */
+static void test_without_aia(const void *opaque)
+{
+    AIACase c = {
+        .move = &aia_move_live, .guest = "vcpu_compute", .from = "auto",
+        .to = "auto", .irqchip = "on", .harts = 2,
+    };
+    g_autofree char *options = NULL, *said = NULL;
+    QTestState *qts;
+    AIAFiles f;
+
+    aia_files_init(&f);
+    options = g_strdup_printf("-machine aia=none -m 64M "
+                              "-trace kvm_riscv_shared_pages_own -D %s", f.a);
+    c.options = options;
+    qts = aia_start(&c, c.from, "");
+    migrate_set_capability(qts, "events", true);
+    migrate_qmp(qts, NULL, "exec:cat >/dev/null", NULL, "{}");
+    wait_for_migration_complete(qts);
+    g_assert_true(g_file_get_contents(f.a, &said, NULL, NULL));
+    g_test_message("%s", said);
+    g_assert_true(g_regex_match_simple(
+        is_linux_6() ? "verdict:1, bytes:0, BQL released:1"
+                     : "verdict:2, bytes:\\d{8}, BQL released:1", said, 0, 0));
+    qtest_quit(qts);
     aia_files_free(&f);
 }
 
@@ -286,6 +365,8 @@ void aia_add_pages_tests(void)
     aia_add("riscv-aia/pages/huge", &none, test_huge);
     aia_add("riscv-aia/pages/hugetlb", &none, test_hugetlb);
     aia_add("riscv-aia/pages/room", &none, test_room);
+    aia_add("riscv-aia/pages/room-cont", &none, test_room_cont);
+    aia_add("riscv-aia/pages/without-aia", &none, test_without_aia);
     aia_add("riscv-aia/pages/dirty-rate", &none, test_dirty_rate);
     aia_add("riscv-aia/pages/query", &none, test_query);
 }

@@ -227,11 +227,10 @@ static bool has_room(uint64_t bytes, const Populate *p, Error **errp)
         error_setg(errp, "KVM of this kernel writes to memory that the host "
                    "shares while dirty pages are logged: the guest needs %"
                    PRIu64 " MiB more for itself, with what others need %"
-                   PRIu64 " MiB, and %s has %" PRIu64 " MiB left",
+                   PRIu64 " MiB, and %s has %" PRIu64 " MiB left; one that is "
+                   "started with -mem-prealloc needs none",
                    DIV_ROUND_UP(p->lacking - p->done, MiB),
                    DIV_ROUND_UP(need, MiB), who, room / MiB);
-        error_append_hint(errp, "Start guests on such hosts with "
-                          "-mem-prealloc.\n");
     }
     return room >= need;
 }
