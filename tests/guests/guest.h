@@ -51,6 +51,7 @@
 #define CAUSE_EXTERNAL ((1UL << 63) | 9)
 
 #define SBI_HSM  0x48534d
+#define SBI_SRST 0x53525354
 
 #define STR_(x) #x
 #define STR(x)  STR_(x)

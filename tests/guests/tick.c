@@ -104,6 +104,9 @@ static void timer(HartReport *r, unsigned long hart)
     unsigned long next = (hart + 1) % report.harts;
     HartReport *n = &report.hart[next];
 
+    if (report.leave && hart == 0) {
+        sbi(SBI_SRST, 0, report.leave - 1, 0, 0);
+    }
     r->ticks++;
     set_timer(csr_read(time) + TICK);
     if (n->ipis == r->ipis_sent) {

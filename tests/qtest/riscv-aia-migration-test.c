@@ -40,6 +40,7 @@ int main(int argc, char **argv)
         aia_add_phase_tests();
         aia_add_shape_tests();
         aia_add_stream_tests();
+        aia_add_system_event_tests();
         aia_add_vcpu_tests();
     }
     if (!tcg && aia_guest_files() == 1) {

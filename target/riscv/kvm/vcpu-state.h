@@ -37,7 +37,8 @@ typedef struct RISCVRegList {
  *     stream that is being loaded
  * @owed: registers of the guest that could not be put back, if any
  * @regs: what this kernel offers, sorted by id
- * @stream, @stream_mp_state: what the stream holds
+ * @system_event: with which it has left KVM_RUN, see system-event.c; or 0
+ * @stream, @stream_mp_state, @stream_system_event: what the stream holds
  */
 typedef struct KVMRISCVVCPU {
     uint32_t mp_state;
@@ -45,9 +46,11 @@ typedef struct KVMRISCVVCPU {
     bool loaded;
     bool loaded_file;
     struct RISCVEnterState *owed;
+    uint32_t system_event;
     RISCVRegList regs;
     RISCVRegList stream;
     uint32_t stream_mp_state;
+    uint32_t stream_system_event;
 } KVMRISCVVCPU;
 
 /* stream_mp_state and stream */

@@ -29,6 +29,7 @@
 #include "aia.h"
 #include "compat.h"
 #include "faults/stale-csrs.h"
+#include "system-event.h"
 #include "vcpu.h"
 #include "vcpu-config.h"
 #include "vcpu-migratable.h"
@@ -429,6 +430,7 @@ void kvm_riscv_vcpu_reset(CPUState *cs)
 
     /* The first reset of a CPU comes before its vCPU. */
     if (vcpu) {
+        vcpu->system_event = 0;
         memcpy(vcpu->regs.value, vcpu->regs.reset,
                vcpu->regs.num * sizeof(uint64_t));
         /* The machine may have run, and has not stopped for this. */
@@ -684,6 +686,7 @@ static int vcpu_pre_save(void *opaque)
     riscv_reg_list_free(&vcpu->stream);
     vcpu->stream = vcpu->regs;
     vcpu->stream_mp_state = vcpu->mp_state;
+    vcpu->stream_system_event = vcpu->system_event;
     return 0;
 }
 
@@ -697,7 +700,11 @@ static int vcpu_post_save(void *opaque)
 
 static int vcpu_pre_load(void *opaque)
 {
-    riscv_reg_list_free(&RISCV_CPU(opaque)->kvm_vcpu->stream);
+    KVMRISCVVCPU *vcpu = RISCV_CPU(opaque)->kvm_vcpu;
+
+    riscv_reg_list_free(&vcpu->stream);
+    /* Its subsection is only there where there is an event. */
+    vcpu->stream_system_event = 0;
     return 0;
 }
 
@@ -799,6 +806,8 @@ static int vcpu_post_load(void *opaque, int version_id)
     KVMRISCVVCPU *vcpu = cpu->kvm_vcpu;
     Error *err = NULL;
     bool ok = check_satp(cs, &err) &&
+              kvm_riscv_system_event_check(vcpu->stream_system_event,
+                                           cs->cpu_index, &err) &&
               riscv_vcpu_regs_load(vcpu, cs->cpu_index,
                                    riscv_has_ext(&cpu->env, RVD), &err);
 
@@ -809,6 +818,7 @@ static int vcpu_post_load(void *opaque, int version_id)
         return -EINVAL;
     }
     load_timer(&cpu->env);
+    vcpu->system_event = vcpu->stream_system_event;
     vcpu->loaded = true;
     return 0;
 }
@@ -847,5 +857,9 @@ const VMStateDescription vmstate_kvm_riscv_vcpu = {
         VMSTATE_STRUCT_POINTER(kvm_vcpu, RISCVCPU, vmstate_riscv_vcpu_regs,
                                KVMRISCVVCPU),
         VMSTATE_END_OF_LIST()
+    },
+    .subsections = (const VMStateDescription * const []) {
+        &vmstate_kvm_riscv_system_event,
+        NULL
     },
 };

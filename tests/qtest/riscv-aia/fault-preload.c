@@ -88,17 +88,24 @@ static __thread bool csrs_put;
 /* The host CPU where it has left KVM_RUN */
 static __thread int left_on = -1;
 
+static struct kvm_run *map_run(int vcpu)
+{
+    struct kvm_run *run = mmap(NULL, sizeof(*run), PROT_READ | PROT_WRITE,
+                               MAP_SHARED, vcpu, 0);
+
+    g_assert(run != MAP_FAILED);
+    return run;
+}
+
 /* Has KVM_RUN load the vCPU, and end before it enters the guest. */
 static void load_only(int vcpu)
 {
     const uint64_t mask = ~(1ULL << (SIG_IPI - 1));
     g_autofree struct kvm_signal_mask *arg =
         g_malloc(sizeof(*arg) + sizeof(mask));
-    struct kvm_run *run = mmap(NULL, sizeof(*run), PROT_READ | PROT_WRITE,
-                               MAP_SHARED, vcpu, 0);
+    struct kvm_run *run = map_run(vcpu);
     sigset_t set, old;
 
-    g_assert(run != MAP_FAILED);
     arg->len = sizeof(mask);
     memcpy(arg->sigset, &mask, sizeof(mask));
     sigemptyset(&set);
@@ -146,6 +153,25 @@ static void may_move(int fd, unsigned long request, const void *arg)
     }
 }
 
+/* QEMU's handler of the signal has immediate_exit set. */
+static void hold_system_event(int vcpu)
+{
+    struct kvm_run *run = map_run(vcpu);
+    sigset_t set, old;
+
+    if (run->exit_reason == KVM_EXIT_SYSTEM_EVENT) {
+        sigemptyset(&set);
+        sigaddset(&set, SIG_IPI);
+        pthread_sigmask(SIG_BLOCK, &set, &old);
+        qatomic_inc(&control->held);
+        while (!qatomic_read(&run->immediate_exit)) {
+            sigsuspend(&old);
+        }
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+    }
+    munmap(run, sizeof(*run));
+}
+
 int ioctl(int fd, unsigned long request, ...)
 {
     va_list ap;
@@ -167,6 +193,9 @@ int ioctl(int fd, unsigned long request, ...)
     ret = syscall(SYS_ioctl, fd, request, arg);
     if ((uint32_t)request == KVM_RUN) {
         left_on = sched_getcpu();
+        if (control->holds && ret == 0) {
+            hold_system_event(fd);
+        }
     }
     return ret;
 }

@@ -32,6 +32,9 @@ typedef struct FaultCall {
  * @moves: whether a vCPU whose CSRs were put is loaded on another host CPU than
  *     the one where it last left KVM_RUN, and goes back there, before it runs
  * @moved: the library's: how often that was so
+ * @holds: whether a vCPU that has left KVM_RUN with a system event, a reset or
+ *     a power-off, comes back with it only once it has been kicked
+ * @held: the library's: how often one has been held so
  * @call: the library's: those that counted; the subject is the id of a
  *     register, or group << 32 | attr of an attribute
  */
@@ -47,6 +50,8 @@ typedef struct FaultControl {
     uint64_t heap;
     bool moves;
     uint32_t moved;
+    bool holds;
+    uint32_t held;
     FaultCall call[FAULT_LOG];
 } FaultControl;
 

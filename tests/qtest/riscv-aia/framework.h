@@ -199,5 +199,6 @@ void aia_add_fault_tests(void);
 void aia_add_pages_tests(void);
 void aia_add_phase_tests(void);
 void aia_add_stream_tests(void);
+void aia_add_system_event_tests(void);
 
 #endif

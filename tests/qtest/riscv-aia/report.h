@@ -38,8 +38,16 @@ typedef struct TickReport {
     uint64_t wired_to_hart_0;   /* see docs/qemu-facts.md */
     uint64_t per_socket;        /* harts of a socket, or 0 */
     uint64_t last_socket;       /* with harts 0 and up, or 0 */
+    /* The test's, while it runs */
+    uint64_t leave;             /* TICK_* */
     TickHart hart[AIA_MAX_HARTS];
 } TickReport;
+
+/* What hart 0 asks of the SBI when told to leave: one more than the type */
+enum {
+    TICK_POWER_OFF = 1,
+    TICK_RESET     = 2,
+};
 
 /*
  * The guests that check one thing (see check.h there): they bring about a
