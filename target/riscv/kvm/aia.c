@@ -56,8 +56,6 @@ static struct {
     /* Have come from a stream since the vCPUs were put or reset last */
     bool loaded_shape;
     bool loaded_aplic;
-    /* The guest has run: any file may hold anything. */
-    bool ran;
     bool saving;
     /* Accesses to attributes, ever */
     unsigned accesses;
@@ -360,11 +358,6 @@ static bool get_shape(RISCVAIAShape *shape, Error **errp)
     return true;
 }
 
-static void aia_vm_state_change(void *opaque, bool running, RunState state)
-{
-    aia.ran |= running;
-}
-
 void kvm_riscv_aia_created(int fd, int mode)
 {
     static Error *blocker;
@@ -374,7 +367,6 @@ void kvm_riscv_aia_created(int fd, int mode)
 
     aia.fd = fd;
     aia.mode = mode;
-    qemu_add_vm_change_state_handler(aia_vm_state_change, NULL);
     if (!kvm_kernel_irqchip_split() &&
         !aia_has(KVM_DEV_RISCV_AIA_GRP_APLIC, AIA_APLIC_DOMAINCFG)) {
         lacks = "APLIC";
@@ -517,12 +509,14 @@ bool kvm_riscv_aia_load_imsic(uint32_t hartid, const RISCVIMSICRegs *regs,
 {
     ERRP_GUARD();
     Cost cost = begin_step();
+    KVMRISCVVCPU *vcpu = RISCV_CPU(qemu_get_cpu(hartid))->kvm_vcpu;
+    /* If the guest has run, the file may hold anything. */
     bool ok = riscv_imsic_regs_check(regs, hartid, errp) &&
               riscv_imsic_regs_load(&kernel_aia, hartid, regs,
-                                    aia.stale_upper || aia.ran, errp);
+                                    aia.stale_upper || vcpu->ran, errp);
 
     if (ok) {
-        RISCV_CPU(qemu_get_cpu(hartid))->kvm_vcpu->loaded_file = true;
+        vcpu->loaded_file = true;
     }
     trace_kvm_riscv_aia_load_imsic(hartid, regs->eidelivery,
                                    accesses_since(&cost), us_since(&cost),
@@ -540,7 +534,8 @@ bool kvm_riscv_aia_reset_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
     regs->eithreshold = 0;
     memset(regs->eip, 0, regs->num_words * sizeof(uint32_t));
     memset(regs->eie, 0, regs->num_words * sizeof(uint32_t));
-    if (aia.ran) {
+    if (!kvm_riscv_vcpu_is_reset_whole() &&
+        RISCV_CPU(qemu_get_cpu(hartid))->kvm_vcpu->ran) {
         if (!riscv_imsic_is_wide(&kernel_aia, hartid, &wide, errp)) {
             return false;
         }

@@ -7,6 +7,11 @@
 #ifndef RISCV_KVM_COMPAT_H
 #define RISCV_KVM_COMPAT_H
 
+/* Of Linux 6.16; linux/kvm.h of QEMU 10.0 is older. */
+#ifndef KVM_CAP_RISCV_MP_STATE_RESET
+#define KVM_CAP_RISCV_MP_STATE_RESET 242
+#endif
+
 #if QEMU_VERSION_MAJOR > 10 || \
     (QEMU_VERSION_MAJOR == 10 && QEMU_VERSION_MINOR >= 1)
 #include "system/address-spaces.h"

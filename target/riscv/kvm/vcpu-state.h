@@ -32,7 +32,8 @@ typedef struct RISCVRegList {
 /**
  * struct KVMRISCVVCPU - what a vCPU has and QEMU's sections do not carry
  *
- * @ran: in this process, perhaps in a state that a load replaced
+ * @ran: in this process, perhaps in a state that a load replaced; but not since
+ *     the kernel has reset it whole
  * @loaded, @loaded_file: its registers, its interrupt file have come from the
  *     stream that is being loaded
  * @owed: registers of the guest that could not be put back, if any

@@ -206,23 +206,55 @@ static int put_owed(CPUState *cs, Error **errp)
     return ret;
 }
 
+/*
+ * KVM resets a vCPU whole: all that no register tells, among it both halves of
+ * its interrupt file and on which CPU its CSRs may still be.
+ */
+static bool kernel_resets;
+
+static void enable_kernel_reset(void)
+{
+    kernel_resets = kvm_vm_enable_cap(kvm_state, KVM_CAP_RISCV_MP_STATE_RESET,
+                                      0) == 0;
+}
+
+bool kvm_riscv_vcpu_is_reset_whole(void)
+{
+    return kernel_resets;
+}
+
+/*
+ * Kernels that leave CSRs alone (stale-csrs.c) all reset vCPUs, after which
+ * they do not.  But an entry of ours must not find what the guest had, nor the
+ * guest what such an entry had.
+ */
+static bool entered;
+
+static void forget_csrs_before_entry(CPUState *cs)
+{
+    if (kernel_resets) {
+        kvm_riscv_stale_csrs_forget(cs);
+        entered = true;
+    }
+}
+
 static void do_forget_csrs(CPUState *cs, run_on_cpu_data arg)
 {
     kvm_riscv_stale_csrs_forget(cs);
 }
 
-/* So that an entry of ours does not find what the guest had. */
-static void forget_csrs(CPUState *cs)
-{
-    run_on_cpu(cs, do_forget_csrs, RUN_ON_CPU_NULL);
-}
-
-/* So that the guest does not find what an entry of ours had, either. */
+/* For all harts, the first one first. */
 static void forget_csrs_before_run(CPUState *cs)
 {
-    forget_csrs(cs);
+    if (entered) {
+        if (cs == first_cpu) {
+            kvm_riscv_stale_csrs_entered();
+        }
+        run_on_cpu(cs, do_forget_csrs, RUN_ON_CPU_NULL);
+    }
     if (!CPU_NEXT(cs)) {
         kvm_riscv_stale_csrs_entered();
+        entered = false;
     }
 }
 
@@ -334,7 +366,6 @@ static void vm_state_change(void *opaque, bool running, RunState state)
                               cs->cpu_index);
         }
     }
-    forget_csrs(cs);
 }
 
 static int list_regs(CPUState *cs, const struct kvm_reg_list *all,
@@ -412,7 +443,7 @@ int kvm_riscv_vcpu_init(CPUState *cs)
         }
     }
     if (!cs->cpu_index) {
-        kvm_riscv_stale_csrs_init();
+        enable_kernel_reset();
     }
     qemu_add_vm_change_state_handler(vm_state_change, cs);
     return 0;
@@ -421,6 +452,7 @@ int kvm_riscv_vcpu_init(CPUState *cs)
 void kvm_riscv_vcpu_reset(CPUState *cs)
 {
     KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
+    Error *err = NULL;
 
     /*
      * As firmware leaves it: not every kernel sets it, and without TM nothing
@@ -429,13 +461,17 @@ void kvm_riscv_vcpu_reset(CPUState *cs)
     RISCV_CPU(cs)->env.scounteren = SCOUNTEREN_FIRMWARE;
 
     /* The first reset of a CPU comes before its vCPU. */
-    if (vcpu) {
-        vcpu->system_event = 0;
-        memcpy(vcpu->regs.value, vcpu->regs.reset,
-               vcpu->regs.num * sizeof(uint64_t));
-        /* The machine may have run, and has not stopped for this. */
-        forget_csrs(cs);
-        kvm_riscv_vcpu_config_reset();
+    if (!vcpu) {
+        return;
+    }
+    vcpu->system_event = 0;
+    memcpy(vcpu->regs.value, vcpu->regs.reset,
+           vcpu->regs.num * sizeof(uint64_t));
+    kvm_riscv_vcpu_config_reset();
+    if (kernel_resets &&
+        set_mp_state(cs, KVM_MP_STATE_INIT_RECEIVED, &err) < 0) {
+        error_reportf_err(err, "reset: ");
+        vm_stop(RUN_STATE_INTERNAL_ERROR);
     }
 }
 
@@ -468,7 +504,6 @@ static int run_enter_code(CPUState *cs, const EnterOnce *enter, Error **errp)
         return -EIO;
     }
     timer_settime(timer, 0, &left, NULL);
-    kvm_riscv_stale_csrs_entered();
     do {
         /* The kick that brought us here may have asked for it. */
         qatomic_set(&run->immediate_exit, 0);
@@ -511,6 +546,7 @@ static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
     QEMU_BUILD_BUG_ON(ARRAY_SIZE(ours) != ARRAY_SIZE(enter_reg));
     /* Only run_enter_code() may answer -EBUSY. */
     enter->ret = -EIO;
+    forget_csrs_before_entry(cs);
     if (put_owed(cs, enter->errp) < 0) {
         return;
     }
@@ -654,9 +690,9 @@ int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
         }
     }
     trace_kvm_riscv_vcpu_put(cs->cpu_index, vcpu->regs.num, vcpu->mp_state);
-    if (level == KVM_PUT_RESET_STATE) {
-        /* The machine may go on without a change of its state. */
-        forget_csrs_before_run(cs);
+    if (level == KVM_PUT_RESET_STATE && kernel_resets) {
+        /* What it has run is forgotten; it may go on right away. */
+        vcpu->ran = runstate_is_running();
     }
     return kvm_riscv_aia_put_vcpu(cs, level, errp);
 }

@@ -20,8 +20,14 @@ extern const VMStateDescription vmstate_kvm_riscv_vcpu;
  */
 int kvm_riscv_vcpu_init(CPUState *cs);
 
-/* What a reset does to these registers; from kvm_riscv_reset_vcpu(). */
+/*
+ * What a reset does to these registers and, if that can be had, to what the
+ * kernel has of the vCPU; from kvm_riscv_reset_vcpu().
+ */
 void kvm_riscv_vcpu_reset(CPUState *cs);
+
+/* Whether it can be had: KVM_CAP_RISCV_MP_STATE_RESET, Linux 6.16 */
+bool kvm_riscv_vcpu_is_reset_whole(void);
 
 /**
  * kvm_riscv_vcpu_put - put these registers and, after a load, the MP state

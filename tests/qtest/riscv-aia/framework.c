@@ -7,6 +7,7 @@
 #include "qemu/osdep.h"
 #include <sched.h>
 #include <sys/sysinfo.h>
+#include <sys/utsname.h>
 #include "qemu/bswap.h"
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
@@ -38,10 +39,25 @@ void aia_add(const char *path, const AIACase *c, void (*run)(const void *))
  * In hwaccel a hart needs a guest interrupt file on whatever CPU it runs, and
  * source and destination together may have more harts than a CPU has files.
  * So the harts of one QEMU are kept on one CPU of the host, those of the next
- * on another.  In the other modes too, because of what kernels do to harts
- * whose threads change CPUs (docs/kernel-facts.md), but for auto where there
- * are too few files on one.
+ * on another.  Linux 6.12 wakes no hart from WFI whose thread has changed CPUs
+ * (docs/kernel-facts.md), so there harts are kept in the other modes too, but
+ * for auto where there are too few files on one.
  */
+static bool must_stay(const AIACase *c, const char *mode)
+{
+    struct utsname host;
+
+    if (c->tcg) {
+        return false;
+    }
+    if (g_str_equal(mode, "hwaccel") || c->harts == 1) {
+        return true;
+    }
+    g_assert_cmpint(uname(&host), ==, 0);
+    return g_str_has_prefix(host.release, "6.") &&
+           (aia_guest_files() == AIA_MANY_FILES || !g_str_equal(mode, "auto"));
+}
+
 static void pin_harts(QTestState *qts)
 {
     static unsigned turn;
@@ -113,8 +129,7 @@ QTestState *aia_start(const AIACase *c, const char *mode, const char *more)
     rsp = qtest_qmp_assert_success_ref(qts, "{'execute': 'query-kvm'}");
     g_assert_true(qdict_get_bool(rsp, "enabled") != c->tcg);
     qobject_unref(rsp);
-    if (!c->tcg && (aia_guest_files() == AIA_MANY_FILES || c->harts == 1 ||
-                    !g_str_equal(mode, "auto"))) {
+    if (must_stay(c, mode)) {
         pin_harts(qts);
     }
     return qts;

@@ -8,8 +8,9 @@
  * vCPU has last left the guest there, and none of its CSRs has been set since.
  * But a load on a second CPU already forgets that they have been set.  A vCPU
  * that is moved there and back before it enters the guest runs with what it
- * had before a load or a reset.  So another vCPU is loaded on each CPU between
- * the last exit of the guest's and their next entry.
+ * had before.  A vCPU that the kernel has reset is not concerned, so neither
+ * are resets and loads, but only entries of ours into the guest: between them
+ * and what the guest has, another vCPU is loaded on each CPU.
  */
 
 #include "qemu/osdep.h"
@@ -100,7 +101,7 @@ static ProbeVM *other;
 /* The CPUs where it was loaded since a vCPU of the guest was in KVM_RUN */
 static cpu_set_t *loaded;
 
-void kvm_riscv_stale_csrs_init(void)
+static void find_out(void)
 {
     bool good;
 
@@ -126,7 +127,12 @@ void kvm_riscv_stale_csrs_forget(CPUState *cs)
 {
     g_autofree cpu_set_t *cpus = g_malloc(CPUS_SIZE);
     int cpu = -1, num = 0;
+    static bool known;
 
+    if (!known) {
+        find_out();
+        known = true;
+    }
     if (!other || !get_cpus(cpus)) {
         return;
     }
