@@ -392,7 +392,10 @@ bool riscv_imsic_regs_peek(const RISCVAIAAccess *aia, uint32_t hart,
         return false;
     }
     *whole = !signs;
-    if (signs) {
+    if (signs && !riscv_imsic_is_wide(aia, hart, whole, errp)) {
+        return false;
+    }
+    if (!*whole) {
         drop_upper_halves(regs);
     }
     return true;

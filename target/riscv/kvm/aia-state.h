@@ -162,10 +162,10 @@ bool riscv_imsic_regs_save(const RISCVAIAAccess *aia, uint32_t hart,
                            RISCVIMSICRegs *regs, Error **errp);
 
 /**
- * riscv_imsic_regs_peek - read one interrupt file without changing anything
+ * riscv_imsic_regs_peek - read one interrupt file, which is left as it is
  * @whole: set to whether that shows upper halves; if not they read as 0
  *
- * For people to look at, while the hart is in use.
+ * For people to look at, while the hart is in use but not in the guest.
  */
 bool riscv_imsic_regs_peek(const RISCVAIAAccess *aia, uint32_t hart,
                            RISCVIMSICRegs *regs, bool *whole, Error **errp);

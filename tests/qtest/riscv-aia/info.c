@@ -57,6 +57,25 @@ static void test_info(const void *opaque)
     qtest_quit(qts);
 }
 
+/* What is in hardware is known whole, also where it has nothing there. */
+static void test_lower(void)
+{
+    static const AIACase c = {
+        .guest = "tick", .from = "auto", .to = "auto", .irqchip = "on",
+        .harts = 2,
+    };
+    QTestState *qts = aia_start(&c, c.from, "-S");
+    g_autofree char *text = NULL;
+
+    qtest_writeq(qts, AIA_REPORT + offsetof(TickReport, no_upper), 1);
+    aia_cont(qts);
+    aia_tick_wait(qts, &c, 2);
+    text = qtest_hmp(qts, "info pic");
+    assert_says(text, "^IMSIC of hart 1: eidelivery 1, eithreshold 201\\r?$");
+    aia_tick_wait(qts, &c, 2);
+    qtest_quit(qts);
+}
+
 static void add(const char *mode, const char *irqchip)
 {
     AIACase c = {
@@ -73,4 +92,5 @@ void aia_add_info_tests(void)
 {
     add("auto", "on");
     add("emul", "split");
+    qtest_add_func("riscv-aia/info/lower", test_lower);
 }
