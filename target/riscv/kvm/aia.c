@@ -239,6 +239,11 @@ static int widen(void *opaque, uint32_t hart, Error **errp)
     if (ret == -EBUSY && aia.mode == KVM_DEV_RISCV_AIA_MODE_AUTO) {
         ret = enter_on_each_cpu(cs, 0, errp);
     }
+    if (ret == -EBUSY && aia.saving &&
+        aia.mode == KVM_DEV_RISCV_AIA_MODE_HWACCEL) {
+        /* It waits for its first file (no-file.c), and so has not run. */
+        return -EOPNOTSUPP;
+    }
     CPU_FOREACH(other) {
         /* In hwaccel the file has to be where the vCPU will run. */
         if (ret != -EBUSY || aia.mode != KVM_DEV_RISCV_AIA_MODE_AUTO) {
@@ -654,17 +659,4 @@ int kvm_riscv_aia_put_vcpu(CPUState *cs, int level, Error **errp)
         }
     }
     return 0;
-}
-
-int kvm_riscv_aia_fail_entry(CPUState *cs)
-{
-    error_report("hart %d cannot run: riscv-aia=hwaccel, and CPU %u of the "
-                 "host has no IMSIC guest interrupt file left for it",
-                 cs->cpu_index, cs->kvm_run->fail_entry.cpu);
-    error_printf("Files are taken by all guests of the host; riscv-aia=auto "
-                 "or emul works without.\n");
-    bql_lock();
-    vm_stop(RUN_STATE_INTERNAL_ERROR);
-    bql_unlock();
-    return EXCP_INTERRUPT;
 }

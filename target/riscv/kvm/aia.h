@@ -61,12 +61,4 @@ bool kvm_riscv_aia_peek_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
  */
 int kvm_riscv_aia_put_vcpu(CPUState *cs, int level, Error **errp);
 
-/**
- * kvm_riscv_aia_fail_entry - a vCPU got no guest interrupt file
- *
- * For KVM_EXIT_FAIL_ENTRY, which RISC-V knows for this reason alone.  Says so
- * and stops the machine; returns what kvm_arch_handle_exit() is to return.
- */
-int kvm_riscv_aia_fail_entry(CPUState *cs);
-
 #endif

@@ -30,6 +30,21 @@ typedef struct RISCVRegList {
 } RISCVRegList;
 
 /**
+ * struct RISCVNoFile - the wait for a guest interrupt file, see no-file.c
+ *
+ * @failed: KVM_RUN has ended for want of one
+ * @told: this wait has been reported
+ * @next_cpu: of the host, the first that has not been tried yet
+ * @last_ms: when that was last so
+ */
+typedef struct RISCVNoFile {
+    bool failed;
+    bool told;
+    unsigned next_cpu;
+    int64_t last_ms;
+} RISCVNoFile;
+
+/**
  * struct KVMRISCVVCPU - what a vCPU has and QEMU's sections do not carry
  *
  * @ran: in this process, perhaps in a state that a load replaced; but not since
@@ -48,6 +63,7 @@ typedef struct KVMRISCVVCPU {
     bool loaded_file;
     struct RISCVEnterState *owed;
     uint32_t system_event;
+    RISCVNoFile no_file;
     RISCVRegList regs;
     RISCVRegList stream;
     uint32_t stream_mp_state;

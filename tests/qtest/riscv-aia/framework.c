@@ -35,26 +35,30 @@ void aia_add(const char *path, const AIACase *c, void (*run)(const void *))
     qtest_add_data_func_full(path, g_memdup2(c, sizeof(*c)), run, g_free);
 }
 
+bool aia_harts_may_move(void)
+{
+    struct utsname host;
+
+    g_assert_cmpint(uname(&host), ==, 0);
+    return !g_str_has_prefix(host.release, "6.");
+}
+
 /*
  * In hwaccel a hart needs a guest interrupt file on whatever CPU it runs, and
  * source and destination together may have more harts than a CPU has files.
  * So the harts of one QEMU are kept on one CPU of the host, those of the next
- * on another.  Linux 6.12 wakes no hart from WFI whose thread has changed CPUs
- * (docs/kernel-facts.md), so there harts are kept in the other modes too, but
- * for auto where there are too few files on one.
+ * on another.  Where threads must not change CPUs they are in the other modes
+ * too, but for auto where there are too few files on one.
  */
 static bool must_stay(const AIACase *c, const char *mode)
 {
-    struct utsname host;
-
     if (c->tcg) {
         return false;
     }
     if (g_str_equal(mode, "hwaccel") || c->harts == 1) {
         return true;
     }
-    g_assert_cmpint(uname(&host), ==, 0);
-    return g_str_has_prefix(host.release, "6.") &&
+    return !aia_harts_may_move() &&
            (aia_guest_files() == AIA_MANY_FILES || !g_str_equal(mode, "auto"));
 }
 

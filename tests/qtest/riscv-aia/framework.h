@@ -102,6 +102,12 @@ extern const int aia_num_moves;
 #define AIA_MANY_FILES 7
 unsigned aia_guest_files(void);
 
+/*
+ * Whether threads of harts may change CPUs: Linux 6.12 does not wake them from
+ * WFI then (docs/kernel-facts.md).
+ */
+bool aia_harts_may_move(void);
+
 /* What /proc has as the status of a QEMU; free it with g_free(). */
 char *aia_proc_status(QTestState *qts);
 
@@ -196,6 +202,7 @@ void aia_add_few_files_tests(void);
 void aia_add_vcpu_tests(void);
 void aia_add_confined_tests(void);
 void aia_add_fault_tests(void);
+void aia_add_no_file_tests(void);
 void aia_add_pages_tests(void);
 void aia_add_phase_tests(void);
 void aia_add_stream_tests(void);

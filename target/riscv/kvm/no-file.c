@@ -1,0 +1,93 @@
+/*
+ * Harts that get no guest interrupt file, which riscv-aia=hwaccel demands
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A host CPU has a few files, for the harts of all guests that run on it.  A
+ * hart that gets none there cannot enter the guest.  It is put on one after
+ * another of the CPUs on which it may run; where none of them has a file, it
+ * waits, and tries again every now and then.
+ */
+
+#include "qemu/osdep.h"
+#include <linux/kvm.h>
+
+#include "qemu/bitmap.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/thread.h"
+#include "qemu/timer.h"
+#include "exec/cpu-common.h"
+#include "system/kvm.h"
+#include "cpu.h"
+#include "trace/trace-target_riscv_kvm.h"
+#include "no-file.h"
+#include "vcpu-state.h"
+
+#define RETRY_MS    100
+/* Having run so long without a failure, the next one is told anew. */
+#define OVER_MS     10000
+
+int kvm_riscv_no_file_fail_entry(CPUState *cs)
+{
+    RISCV_CPU(cs)->kvm_vcpu->no_file.failed = true;
+    return EXCP_INTERRUPT;
+}
+
+/*
+ * Puts the thread on the next of its CPUs, if it has one that is new.  Where
+ * it may run is the same afterwards.
+ */
+static bool move_on(CPUState *cs, RISCVNoFile *no_file)
+{
+    g_autofree unsigned long *own = NULL, *one = NULL;
+    unsigned long num;
+    int next;
+
+    if (qemu_thread_get_affinity(cs->thread, &own, &num)) {
+        return false;
+    }
+    next = find_next_bit(own, num, no_file->next_cpu);
+    if (next >= num) {
+        no_file->next_cpu = 0;
+        return false;
+    }
+    no_file->next_cpu = next + 1;
+    one = bitmap_new(num);
+    set_bit(next, one);
+    if (qemu_thread_set_affinity(cs->thread, one, num)) {
+        /* As by -sandbox on,resourcecontrol=deny */
+        no_file->next_cpu = 0;
+        return false;
+    }
+    qemu_thread_set_affinity(cs->thread, own, num);
+    return true;
+}
+
+void kvm_riscv_no_file_wait(CPUState *cs)
+{
+    RISCVNoFile *no_file = &RISCV_CPU(cs)->kvm_vcpu->no_file;
+    int64_t now;
+
+    if (!no_file->failed) {
+        return;
+    }
+    no_file->failed = false;
+    now = qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL);
+    if (now - no_file->last_ms > OVER_MS) {
+        no_file->told = false;
+        no_file->next_cpu = 0;
+    }
+    if (!move_on(cs, no_file)) {
+        if (!no_file->told) {
+            no_file->told = true;
+            warn_report("hart %d waits until CPU %u of the host, or another "
+                        "one where it may run, has an IMSIC guest interrupt "
+                        "file left for it (riscv-aia=hwaccel)",
+                        cs->cpu_index, cs->kvm_run->fail_entry.cpu);
+        }
+        trace_kvm_riscv_no_file_wait(cs->cpu_index);
+        qemu_cond_timedwait_bql(cs->halt_cond, RETRY_MS);
+    }
+    no_file->last_ms = qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL);
+}
