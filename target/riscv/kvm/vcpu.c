@@ -253,7 +253,7 @@ static void forget_csrs_before_run(CPUState *cs)
         run_on_cpu(cs, do_forget_csrs, RUN_ON_CPU_NULL);
     }
     if (!CPU_NEXT(cs)) {
-        kvm_riscv_stale_csrs_entered();
+        kvm_riscv_stale_csrs_release();
         entered = false;
     }
 }
@@ -444,6 +444,9 @@ int kvm_riscv_vcpu_init(CPUState *cs)
     }
     if (!cs->cpu_index) {
         enable_kernel_reset();
+        if (kernel_resets && runstate_check(RUN_STATE_INMIGRATE)) {
+            kvm_riscv_stale_csrs_prepare();
+        }
     }
     qemu_add_vm_change_state_handler(vm_state_change, cs);
     return 0;

@@ -96,22 +96,26 @@ static bool probe(ProbeVM *vm)
     return good;
 }
 
-/* The other vCPU, if one is needed */
+static bool known, faulty;
+/* The other vCPU, while one is needed */
 static ProbeVM *other;
 /* The CPUs where it was loaded since a vCPU of the guest was in KVM_RUN */
 static cpu_set_t *loaded;
 
-static void find_out(void)
+void kvm_riscv_stale_csrs_prepare(void)
 {
-    bool good;
-
+    if (other || (known && !faulty)) {
+        return;
+    }
     other = probe_vm_new(NULL);
-    good = probe(other);
-    trace_kvm_riscv_stale_csrs_init(good);
-    if (good) {
-        probe_vm_free(other);
-        other = NULL;
-    } else {
+    if (!known) {
+        faulty = !probe(other);
+        known = true;
+        trace_kvm_riscv_stale_csrs_init(!faulty);
+    }
+    if (!faulty) {
+        g_clear_pointer(&other, probe_vm_free);
+    } else if (!loaded) {
         loaded = g_malloc0(CPUS_SIZE);
     }
 }
@@ -123,16 +127,18 @@ void kvm_riscv_stale_csrs_entered(void)
     }
 }
 
+void kvm_riscv_stale_csrs_release(void)
+{
+    kvm_riscv_stale_csrs_entered();
+    g_clear_pointer(&other, probe_vm_free);
+}
+
 void kvm_riscv_stale_csrs_forget(CPUState *cs)
 {
     g_autofree cpu_set_t *cpus = g_malloc(CPUS_SIZE);
     int cpu = -1, num = 0;
-    static bool known;
 
-    if (!known) {
-        find_out();
-        known = true;
-    }
+    kvm_riscv_stale_csrs_prepare();
     if (!other || !get_cpus(cpus)) {
         return;
     }
