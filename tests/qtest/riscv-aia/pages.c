@@ -6,6 +6,7 @@
 
 #include "qemu/osdep.h"
 #include <sys/mount.h>
+#include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include "qobject/qdict.h"
 #include "qemu/units.h"
@@ -312,6 +313,7 @@ static void test_query(const void *opaque)
 {
     static const char *const names[] = {
         "aged-pages", "huge-log", "kept-pages", "shared-pages", "split-pages",
+        "stale-csrs",
     };
     static const AIACase c = {
         .move = &aia_move_live, .guest = "tick", .from = "auto",
@@ -355,6 +357,16 @@ static void test_query(const void *opaque)
                             "is not needed"));
     g_assert_nonnull(strstr(later, "riscv-fault-split-pages=on; the remedy is "
                             "ready"));
+    qtest_quit(qts);
+
+    /* A destination is ready for entries of QEMU's own into the guest. */
+    qts = aia_start(&c, c.to, "-incoming defer");
+    g_free(later);
+    later = query_faults(qts);
+    g_test_message("%s", later);
+    g_assert_nonnull(strstr(later, is_linux_6() ? "stale-csrs: unknown"
+                            : get_nprocs() < 2 ? "stale-csrs: good"
+                            : "stale-csrs: faulty"));
     qtest_quit(qts);
 }
 

@@ -18,6 +18,7 @@ static RISCVFault *const faults[] = {
     &riscv_fault_kept_pages,
     &riscv_fault_shared_pages,
     &riscv_fault_split_pages,
+    &riscv_fault_stale_csrs,
 };
 
 static QemuMutex probing;

@@ -58,6 +58,7 @@ extern RISCVFault riscv_fault_huge_log;
 extern RISCVFault riscv_fault_kept_pages;
 extern RISCVFault riscv_fault_shared_pages;
 extern RISCVFault riscv_fault_split_pages;
+extern RISCVFault riscv_fault_stale_csrs;
 
 /**
  * riscv_fault_known - the verdict as far as it is known, or as it was set

@@ -17,8 +17,11 @@
 #include <sched.h>
 #include <linux/kvm.h>
 
+#include "qapi/error.h"
+#include "qemu/error-report.h"
 #include "cpu.h"
 #include "trace/trace-target_riscv_kvm.h"
+#include "faults.h"
 #include "probe-vm.h"
 #include "stale-csrs.h"
 
@@ -63,59 +66,79 @@ static void put_back(const cpu_set_t *cpus)
 }
 
 /* Whether a CSR is what was put, after a load on another CPU */
-static bool keeps_csr(ProbeVM *vm, int first, int second)
+static RISCVVerdict keeps_csr(ProbeVM *vm, int first, int second, Error **errp)
 {
     uint64_t val;
 
-    return move_to(first) &&
-           probe_vm_set_sscratch(vm, 1) &&
-           probe_vm_read_sscratch(vm, &val) && val == 1 &&
-           probe_vm_set_sscratch(vm, 2) &&
-           move_to(second) && probe_vm_load(vm) &&
-           move_to(first) &&
-           probe_vm_read_sscratch(vm, &val) && val == 2;
+    if (move_to(first) &&
+        probe_vm_set_sscratch(vm, 1) &&
+        probe_vm_read_sscratch(vm, &val) && val == 1 &&
+        probe_vm_set_sscratch(vm, 2) &&
+        move_to(second) && probe_vm_load(vm) &&
+        move_to(first) &&
+        probe_vm_read_sscratch(vm, &val)) {
+        return val == 2 ? RISCV_VERDICT_GOOD : RISCV_VERDICT_FAULTY;
+    }
+    error_setg(errp, "the vCPU of the probe cannot be moved between CPUs of "
+               "the host and run there");
+    return RISCV_VERDICT_UNKNOWN;
 }
 
-/* What cannot be found out is taken for no. */
-static bool probe(ProbeVM *vm)
-{
-    g_autofree cpu_set_t *cpus = g_malloc(CPUS_SIZE);
-    int first, second;
-    bool good;
-
-    if (!vm || !get_cpus(cpus)) {
-        return false;
-    }
-    first = next_cpu(cpus, 0);
-    second = next_cpu(cpus, first + 1);
-    good = second >= 0;
-    for (int i = 0; i < TRIES && good; i++) {
-        good = keeps_csr(vm, first, second);
-    }
-    put_back(cpus);
-    return good;
-}
-
-static bool known, faulty;
 /* The other vCPU, while one is needed */
 static ProbeVM *other;
 /* The CPUs where it was loaded since a vCPU of the guest was in KVM_RUN */
 static cpu_set_t *loaded;
 
+static RISCVVerdict probe(Error **errp)
+{
+    g_autofree cpu_set_t *cpus = g_malloc(CPUS_SIZE);
+    RISCVVerdict verdict = RISCV_VERDICT_GOOD;
+    ProbeVM *vm = probe_vm_new(errp);
+    int first, second;
+
+    if (!vm) {
+        return RISCV_VERDICT_UNKNOWN;
+    }
+    if (!get_cpus(cpus)) {
+        error_setg_errno(errp, errno, "the host's CPUs are not known");
+        verdict = RISCV_VERDICT_UNKNOWN;
+    } else {
+        first = next_cpu(cpus, 0);
+        second = next_cpu(cpus, first + 1);
+        /* On a single CPU no vCPU is moved. */
+        for (int i = 0; i < TRIES && second >= 0; i++) {
+            verdict = keeps_csr(vm, first, second, errp);
+            if (verdict != RISCV_VERDICT_GOOD) {
+                break;
+            }
+        }
+        put_back(cpus);
+    }
+    probe_vm_free(vm);
+    return verdict;
+}
+
 void kvm_riscv_stale_csrs_prepare(void)
 {
-    if (other || (known && !faulty)) {
+    Error *why = NULL;
+    RISCVVerdict verdict;
+
+    if (other) {
         return;
     }
-    other = probe_vm_new(NULL);
-    if (!known) {
-        faulty = !probe(other);
-        known = true;
-        trace_kvm_riscv_stale_csrs_init(!faulty);
+    verdict = riscv_fault_verdict(&riscv_fault_stale_csrs, &why);
+    if (verdict == RISCV_VERDICT_GOOD) {
+        return;
     }
-    if (!faulty) {
-        g_clear_pointer(&other, probe_vm_free);
-    } else if (!loaded) {
+    /* What is not known is made good where it can be, and costs but time. */
+    if (why) {
+        warn_report_once("it cannot be found out whether KVM of this kernel "
+                         "loses CSRs of a hart that is moved between CPUs "
+                         "(riscv-fault-stale-csrs): %s", error_get_pretty(why));
+        error_free(why);
+    }
+    other = probe_vm_new(NULL);
+    if (!loaded) {
         loaded = g_malloc0(CPUS_SIZE);
     }
 }
@@ -131,6 +154,7 @@ void kvm_riscv_stale_csrs_release(void)
 {
     kvm_riscv_stale_csrs_entered();
     g_clear_pointer(&other, probe_vm_free);
+    riscv_fault_stale_csrs.active = false;
 }
 
 void kvm_riscv_stale_csrs_forget(CPUState *cs)
@@ -142,6 +166,7 @@ void kvm_riscv_stale_csrs_forget(CPUState *cs)
     if (!other || !get_cpus(cpus)) {
         return;
     }
+    riscv_fault_stale_csrs.active = true;
     while ((cpu = next_cpu(cpus, cpu + 1)) >= 0) {
         if (!CPU_ISSET_S(cpu, CPUS_SIZE, loaded) && move_to(cpu) &&
             probe_vm_load(other)) {
@@ -152,3 +177,16 @@ void kvm_riscv_stale_csrs_forget(CPUState *cs)
     put_back(cpus);
     trace_kvm_riscv_stale_csrs_forget(cs->cpu_index, num);
 }
+
+RISCVFault riscv_fault_stale_csrs = {
+    .name = "stale-csrs",
+    .kernels = "7.2, 7.3",
+    .harm = "can run a hart with CSRs that it had before they were set, if it "
+            "is moved to another CPU meanwhile",
+    .found_out = "a vCPU whose CSR was set is loaded on a second CPU, and "
+                 "reads it on the first",
+    .remedy = "another vCPU is loaded on each CPU, before and after QEMU has a "
+              "hart enter the guest while the machine stands",
+    .cost = "a load on each CPU where a hart may run, for such an entry",
+    .probe = probe,
+};
