@@ -41,6 +41,8 @@ struct ProbeVM {
     size_t run_size;
     struct kvm_run *run;
     void *code;
+    /* CPU time that the guest may take until it tells something */
+    struct timespec limit;
 };
 
 static uint64_t code_gpa(void)
@@ -81,6 +83,7 @@ ProbeVM *probe_vm_new(Error **errp)
 
     vm->vcpu = -1;
     vm->run = MAP_FAILED;
+    vm->limit.tv_sec = 2;
     vm->run_size = MAX(kvm_ioctl(kvm_state, KVM_GET_VCPU_MMAP_SIZE, 0), 0);
     vm->code = qemu_memalign(page, page);
     memset(vm->code, 0, page);
@@ -163,7 +166,7 @@ static void unblock_kick(const sigset_t *old)
  */
 static bool run_for_a_while(ProbeVM *vm)
 {
-    const struct itimerspec limit = { .it_value.tv_nsec = 100 * SCALE_MS };
+    const struct itimerspec limit = { .it_value = vm->limit };
     struct sigevent kick = {
         .sigev_notify = SIGEV_THREAD_ID,
         .sigev_signo = SIG_IPI,
@@ -206,6 +209,11 @@ static bool run_and_tell(ProbeVM *vm, uint64_t offset, uint64_t gpa,
     }
     memcpy(val, vm->run->mmio.data, sizeof(*val));
     return true;
+}
+
+void probe_vm_expect_hang(ProbeVM *vm)
+{
+    vm->limit = (struct timespec) { .tv_nsec = 200 * SCALE_MS };
 }
 
 bool probe_vm_read(ProbeVM *vm, uint64_t gpa, uint64_t *val)

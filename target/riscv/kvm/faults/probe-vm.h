@@ -45,6 +45,9 @@ bool probe_vm_set_memory(ProbeVM *vm, uint32_t slot, uint64_t gpa,
 bool probe_vm_read(ProbeVM *vm, uint64_t gpa, uint64_t *val);
 bool probe_vm_write(ProbeVM *vm, uint64_t gpa, uint64_t val);
 
+/* From then on the guest has less time to do so: it may never. */
+void probe_vm_expect_hang(ProbeVM *vm);
+
 /**
  * probe_vm_set_sscratch - KVM_SET_ONE_REG, of a CSR
  * probe_vm_read_sscratch - have the guest read it

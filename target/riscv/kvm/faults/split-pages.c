@@ -43,6 +43,7 @@ static RISCVVerdict writes_after_log(ProbeVM *vm, void *data, Error **errp)
         error_setg(errp, "the guest of the probe cannot write");
         return RISCV_VERDICT_UNKNOWN;
     }
+    probe_vm_expect_hang(vm);
     return probe_vm_write(vm, gpa + 2 * page, 3) ? RISCV_VERDICT_GOOD
                                                   : RISCV_VERDICT_FAULTY;
 }
