@@ -12,6 +12,7 @@
 #include "qemu/osdep.h"
 #include <linux/kvm.h>
 
+#include "qapi/qapi-events-machine.h"
 #include "qemu/bitmap.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
@@ -85,6 +86,8 @@ void kvm_riscv_no_file_wait(CPUState *cs)
                         "one where it may run, has an IMSIC guest interrupt "
                         "file left for it (riscv-aia=hwaccel)",
                         cs->cpu_index, cs->kvm_run->fail_entry.cpu);
+            qapi_event_send_riscv_guest_file_wait(
+                cs->cpu_index, cs->kvm_run->fail_entry.cpu);
         }
         trace_kvm_riscv_no_file_wait(cs->cpu_index);
         qemu_cond_timedwait_bql(cs->halt_cond, RETRY_MS);

@@ -51,9 +51,14 @@ static void keep_on(QTestState *qts, unsigned cpus)
 /* Waits until QEMU says so of the guest, which is to be once. */
 static void wait_for_word(AIAWatched *w)
 {
+    QDict *event = qtest_qmp_eventwait_ref(w->qts, "RISCV_GUEST_FILE_WAIT");
+    QDict *data = qdict_get_qdict(event, "data");
     int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
     g_autofree char *words = NULL;
 
+    g_assert_cmpint(qdict_get_int(data, "cpu-index"), <, second.harts);
+    g_assert_cmpint(qdict_get_int(data, "host-cpu"), ==, 0);
+    qobject_unref(event);
     do {
         g_assert_cmpint(g_get_monotonic_time(), <, end);
         g_assert_true(aia_is_running(w->qts));
