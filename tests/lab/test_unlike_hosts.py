@@ -74,8 +74,9 @@ class UnlikeHosts(CrossHostTest):
         self.check_uses(guest.wait_alive(), guest)
         beat, sent = len(guest.console.beats), self.sent(guest)
         there = self.destination(guest, second)
-        with self.assertRaises(guests.MigrationFailed):
+        with self.assertRaises(guests.MigrationFailed) as failed:
             guests.migrate(guest, there)
+        print(f'# the source: {failed.exception} {guest.job.stderr()}')
         self.assertLess(self.sent(guest) - sent, MIB)
         said = self.refusal(there)
         differences = self.differences(said)
