@@ -42,6 +42,7 @@
 #include "shape.h"
 #include "vcpu.h"
 #include "vcpu-config.h"
+#include "vcpu-enter.h"
 #include "vcpu-state.h"
 
 static struct {

@@ -16,6 +16,7 @@
 #include "compat.h"
 #include "vcpu.h"
 #include "vcpu-config.h"
+#include "vcpu-reg.h"
 #include "vcpu-state.h"
 
 #define CONFIG_REG(name) (KVM_REG_RISCV | KVM_REG_SIZE_U64 | \
@@ -26,17 +27,6 @@
 
 /* Of hart 0, as the others have it too: what is here, what the guest found */
 static RISCVHartConfig host_config, guest_config;
-
-static int get_reg(CPUState *cs, uint64_t id, uint64_t *value, Error **errp)
-{
-    int ret = kvm_get_one_reg(cs, id, value);
-
-    if (ret < 0) {
-        riscv_reg_error(errp, id, cs->cpu_index, "cannot be read: %s",
-                        strerror(-ret));
-    }
-    return ret;
-}
 
 /*
  * Where the kernel cannot switch an extension off ("-cpu host,zbb=off"), the
@@ -95,7 +85,7 @@ static int get_config(CPUState *cs, const struct kvm_reg_list *list,
     for (uint32_t i = 0; i < n; i++) {
         uint64_t value = 0;
 
-        ret = get_reg(cs, config->id[i], &value, errp);
+        ret = kvm_riscv_get_reg(cs, config->id[i], &value, errp);
         if (ret < 0) {
             riscv_hart_config_free(config);
             return ret;
@@ -144,7 +134,7 @@ static void warn_of_properties(CPUState *cs)
 {
     uint64_t sstc = 0, asked_for = kvm_riscv_vcpu_satp_mode(), mode = 0;
 
-    if (get_reg(cs, CONFIG_REG(satp_mode), &mode, NULL) == 0 &&
+    if (kvm_riscv_get_reg(cs, CONFIG_REG(satp_mode), &mode, NULL) == 0 &&
         asked_for < mode) {
         warn_report("KVM cannot keep the guest from %s: its kernel has to do "
                     "without by itself, Linux by the argument %s",

@@ -69,19 +69,4 @@ GArray *kvm_riscv_vcpu_used_regs(uint64_t *satp_mode, Error **errp);
  */
 int kvm_riscv_vcpu_list_regs(CPUState *cs, Error **errp);
 
-/**
- * kvm_riscv_vcpu_enter_once - enter the guest on a page that does nothing
- *
- * The vCPU executes one store of ours, to an address where nothing is, with
- * interrupts off.  It is left as it was, but its interrupt file is then where
- * the kernel has it for a vCPU that runs on this CPU of the host.  With the
- * BQL held, the guest not running, from outside the vCPU's thread; the vCPU's
- * external interrupt must be evaluated again before it runs
- * (kvm_riscv_aia_put_vcpu()).
- *
- * Returns 0, -EBUSY (without an error) where the guest interrupt file that
- * hwaccel demands is not to be had, or another negative errno.
- */
-int kvm_riscv_vcpu_enter_once(CPUState *cs, Error **errp);
-
 #endif

@@ -1,0 +1,420 @@
+/*
+ * Entries into the guest that are QEMU's, not the guest's
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Some state of a vCPU follows only from KVM_RUN: which guest interrupt file it
+ * has, whether a WFI sees a software interrupt, where a hart begins that is
+ * being started.  So QEMU calls KVM_RUN while the machine stands, on a page of
+ * its own, and gives the guest back all that the entry has changed.
+ */
+
+#include "qemu/osdep.h"
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <linux/kvm.h>
+
+#include "qapi/error.h"
+#include "qemu/cacheflush.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/memalign.h"
+#include "system/kvm.h"
+#include "system/kvm_int.h"
+#include "cpu.h"
+#include "sbi_ecall_interface.h"
+#include "trace/trace-target_riscv_kvm.h"
+#include "compat.h"
+#include "faults/stale-csrs.h"
+#include "vcpu.h"
+#include "vcpu-enter.h"
+#include "vcpu-reg.h"
+#include "vcpu-state.h"
+
+/*
+ * What the one entry into the guest needs, and therefore changes.  Our list of
+ * registers is reset for it: then the mode is right, and the kernel does not
+ * write steal time to where the guest may have something else by now.
+ */
+static const uint64_t enter_reg[] = {
+    CORE_REG(regs.pc), CORE_REG(regs.a0), CSR_REG(sstatus), CSR_REG(satp),
+};
+
+static int set_enter_regs(CPUState *cs, const uint64_t *value, Error **errp)
+{
+    for (int i = 0; i < ARRAY_SIZE(enter_reg); i++) {
+        int ret = kvm_riscv_set_reg(cs, enter_reg[i], value[i], errp);
+
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    return 0;
+}
+
+/* What the guest had before an entry */
+struct RISCVEnterState {
+    uint64_t enter[ARRAY_SIZE(enter_reg)];
+    uint32_t mp_state;
+    uint64_t list[];
+};
+
+static struct RISCVEnterState *get_enter_state(CPUState *cs, Error **errp)
+{
+    const RISCVRegList *regs = &RISCV_CPU(cs)->kvm_vcpu->regs;
+    struct RISCVEnterState *state =
+        g_malloc(sizeof(*state) + regs->num * sizeof(state->list[0]));
+    int ret = kvm_riscv_get_mp_state(cs, &state->mp_state, errp);
+
+    for (int i = 0; i < ARRAY_SIZE(enter_reg) && !ret; i++) {
+        ret = kvm_riscv_get_reg(cs, enter_reg[i], &state->enter[i], errp);
+    }
+    for (uint32_t i = 0; i < regs->num && !ret; i++) {
+        ret = kvm_riscv_get_reg(cs, regs->id[i], &state->list[i], errp);
+    }
+    if (ret) {
+        g_free(state);
+        return NULL;
+    }
+    return state;
+}
+
+static int set_enter_state(CPUState *cs, const uint64_t *enter,
+                           const uint64_t *list, uint32_t mp_state,
+                           Error **errp)
+{
+    return kvm_riscv_put_reg_list(cs, list, errp) ?:
+           set_enter_regs(cs, enter, errp) ?:
+           kvm_riscv_set_mp_state(cs, mp_state, errp);
+}
+
+int kvm_riscv_vcpu_put_owed(CPUState *cs, Error **errp)
+{
+    KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
+    const struct RISCVEnterState *owed = vcpu->owed;
+    int ret;
+
+    if (!owed) {
+        return 0;
+    }
+    ret = set_enter_state(cs, owed->enter, owed->list, owed->mp_state, errp);
+    if (!ret) {
+        g_clear_pointer(&vcpu->owed, g_free);
+    }
+    return ret;
+}
+
+/*
+ * Kernels that leave CSRs alone (stale-csrs.c) all reset vCPUs, after which
+ * they do not.  But an entry of ours must not find what the guest had, nor the
+ * guest what such an entry had.
+ */
+static bool entered;
+
+static void forget_csrs_before_entry(CPUState *cs)
+{
+    if (kvm_riscv_vcpu_is_reset_whole()) {
+        kvm_riscv_stale_csrs_forget(cs);
+        entered = true;
+    }
+}
+
+static void do_forget_csrs(CPUState *cs, run_on_cpu_data arg)
+{
+    kvm_riscv_stale_csrs_forget(cs);
+}
+
+void kvm_riscv_vcpu_leave_entries(CPUState *cs)
+{
+    if (entered) {
+        if (cs == first_cpu) {
+            kvm_riscv_stale_csrs_entered();
+        }
+        run_on_cpu(cs, do_forget_csrs, RUN_ON_CPU_NULL);
+    }
+    if (!CPU_NEXT(cs)) {
+        kvm_riscv_stale_csrs_release();
+        entered = false;
+    }
+}
+
+/*
+ * hart_start leaves to the vCPU of the hart that it starts to take over the
+ * start address, which no register shows before.  The vCPU does so in
+ * KVM_RUN, unless it has left it already to stop with the machine.
+ *
+ * Whether that may be so: the hart has stopped itself last, or never run.
+ */
+static bool may_be_starting(CPUState *cs)
+{
+    uint64_t ra, sp, a6, a7;
+
+    if (kvm_riscv_vcpu_is_stopped(cs) ||
+        kvm_riscv_get_reg(cs, CORE_REG(regs.ra), &ra, NULL) < 0 ||
+        kvm_riscv_get_reg(cs, CORE_REG(regs.sp), &sp, NULL) < 0 ||
+        kvm_riscv_get_reg(cs, CORE_REG(regs.a6), &a6, NULL) < 0 ||
+        kvm_riscv_get_reg(cs, CORE_REG(regs.a7), &a7, NULL) < 0) {
+        return false;
+    }
+    return (ra == 0 && sp == 0) ||
+           (a6 == SBI_EXT_HSM_HART_STOP && a7 == SBI_EXT_HSM);
+}
+
+/* A timer that kicks the thread of a vCPU out of KVM_RUN */
+static bool kick_timer_create(clockid_t clock, timer_t *timer, Error **errp)
+{
+    struct sigevent kick = {
+        .sigev_notify = SIGEV_THREAD_ID,
+        .sigev_signo = SIG_IPI,
+        ._sigev_un._tid = qemu_get_thread_id(),
+    };
+
+    if (timer_create(clock, &kick, timer)) {
+        error_setg_errno(errp, errno, "no timer");
+        return false;
+    }
+    return true;
+}
+
+/*
+ * In KVM_RUN the kernel first has a stopped hart wait, then serves requests
+ * such as this one, and then sees whether there is a signal, before it enters
+ * the guest.  So the vCPU is made to wait, until a signal comes.  It comes too
+ * early where the vCPU has not slept.
+ */
+static void do_finish_start(CPUState *cs, run_on_cpu_data arg)
+{
+    Error **errp = arg.host_ptr;
+    struct itimerspec delay = { .it_value.tv_nsec = SCALE_MS };
+    struct rusage before, after;
+    timer_t timer;
+    int ret;
+
+    if (!kick_timer_create(CLOCK_MONOTONIC, &timer, errp)) {
+        return;
+    }
+    if (kvm_riscv_set_mp_state(cs, KVM_MP_STATE_STOPPED, errp) == 0) {
+        do {
+            qatomic_set(&cs->kvm_run->immediate_exit, 0);
+            timer_settime(timer, 0, &delay, NULL);
+            getrusage(RUSAGE_THREAD, &before);
+            ret = kvm_vcpu_ioctl(cs, KVM_RUN, 0);
+            getrusage(RUSAGE_THREAD, &after);
+            delay.it_value.tv_nsec = MIN(delay.it_value.tv_nsec * 2,
+                                         SCALE_MS * 512);
+        } while (ret == -EINTR && after.ru_nvcsw == before.ru_nvcsw);
+        if (ret != -EINTR && cs->kvm_run->exit_reason != KVM_EXIT_FAIL_ENTRY) {
+            error_setg(errp, "KVM_RUN: %d, exit reason %u", ret,
+                       cs->kvm_run->exit_reason);
+        }
+        kvm_riscv_set_mp_state(cs, KVM_MP_STATE_RUNNABLE, *errp ? NULL : errp);
+    }
+    timer_delete(timer);
+    kvm_riscv_stale_csrs_entered();
+    qatomic_set(&cs->kvm_run->immediate_exit, 0);
+    /* What was read before is no more. */
+    cs->vcpu_dirty = false;
+}
+
+void kvm_riscv_vcpu_finish_start(CPUState *cs)
+{
+    Error *err = NULL;
+
+    if (!may_be_starting(cs)) {
+        return;
+    }
+    run_on_cpu(cs, do_finish_start, RUN_ON_CPU_HOST_PTR(&err));
+    trace_kvm_riscv_vcpu_finish_start(cs->cpu_index, !err);
+    if (err) {
+        error_reportf_err(err, "hart %d may start at a wrong address: ",
+                          cs->cpu_index);
+    }
+}
+
+/* Instructions */
+#define NOP             0x00000013
+#define SET_SIP_SSIP    0x14416073
+#define CLEAR_SIP_SSIP  0x14417073
+#define SW_ZERO_A0      0x00052023
+#define LOOP            0x0000006f
+
+/* CPU time for them, in seconds.  The machine stands while they run. */
+#define ENTER_LIMIT_S   10
+
+typedef struct EnterOnce {
+    uint64_t code_gpa;
+    uint64_t store_gpa;
+    Error **errp;
+    int ret;
+} EnterOnce;
+
+static int run_enter_code(CPUState *cs, const EnterOnce *enter, Error **errp)
+{
+    struct itimerspec left = { .it_value.tv_sec = ENTER_LIMIT_S };
+    struct kvm_run *run = cs->kvm_run;
+    timer_t timer;
+    int ret;
+
+    /* Not wall time: a busy host is no reason to give up. */
+    if (!kick_timer_create(CLOCK_THREAD_CPUTIME_ID, &timer, errp)) {
+        return -EIO;
+    }
+    timer_settime(timer, 0, &left, NULL);
+    do {
+        /* The kick that brought us here may have asked for it. */
+        qatomic_set(&run->immediate_exit, 0);
+        ret = kvm_vcpu_ioctl(cs, KVM_RUN, 0);
+        timer_gettime(timer, &left);
+    } while ((ret == -EINTR || ret == -EAGAIN) &&
+             (left.it_value.tv_sec || left.it_value.tv_nsec));
+    timer_delete(timer);
+    if (ret == 0 && run->exit_reason == KVM_EXIT_FAIL_ENTRY) {
+        return -EBUSY;
+    }
+    if (ret < 0 || run->exit_reason != KVM_EXIT_MMIO ||
+        run->mmio.phys_addr != enter->store_gpa) {
+        error_setg(errp, "hart %d cannot enter the guest to get a guest "
+                   "interrupt file (KVM_RUN: %d, exit reason %u)",
+                   cs->cpu_index, ret, run->exit_reason);
+        return -EIO;
+    }
+
+    /* Complete the store, lest it moves the pc that is put back. */
+    run->immediate_exit = 1;
+    ret = kvm_vcpu_ioctl(cs, KVM_RUN, 0);
+    run->immediate_exit = 0;
+    if (ret != -EINTR) {
+        /* The kernel takes from here whether there is a store to complete. */
+        run->exit_reason = KVM_EXIT_UNKNOWN;
+        error_setg(errp, "hart %d cannot complete its store (KVM_RUN: %d)",
+                   cs->cpu_index, ret);
+        return -EIO;
+    }
+    return 0;
+}
+
+static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
+{
+    EnterOnce *enter = arg.host_ptr;
+    KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
+    const uint64_t ours[] = { enter->code_gpa, enter->store_gpa, 0, 0 };
+
+    QEMU_BUILD_BUG_ON(ARRAY_SIZE(ours) != ARRAY_SIZE(enter_reg));
+    /* Only run_enter_code() may answer -EBUSY. */
+    enter->ret = -EIO;
+    forget_csrs_before_entry(cs);
+    if (kvm_riscv_vcpu_put_owed(cs, enter->errp) < 0) {
+        return;
+    }
+    vcpu->owed = get_enter_state(cs, enter->errp);
+    if (!vcpu->owed) {
+        return;
+    }
+    if (set_enter_state(cs, ours, vcpu->regs.reset, KVM_MP_STATE_RUNNABLE,
+                        enter->errp) == 0) {
+        enter->ret = run_enter_code(cs, enter, enter->errp);
+    }
+    if (kvm_riscv_vcpu_put_owed(cs, enter->ret == -EIO
+                                ? NULL : enter->errp) < 0) {
+        enter->ret = -EIO;
+    }
+}
+
+/* Finds a page of guest physical addresses at which there is nothing. */
+static uint64_t find_hole(uint64_t start)
+{
+    uint64_t page = qemu_real_host_page_size();
+
+    for (uint64_t gpa = start; ; gpa += page) {
+        MemoryRegionSection section =
+            memory_region_find(get_system_memory(), gpa, page);
+
+        if (!section.mr) {
+            return gpa;
+        }
+        memory_region_unref(section.mr);
+    }
+}
+
+/* Has the vCPU enter the guest for @insn and one store. */
+static int enter_once(CPUState *cs, uint32_t insn, Error **errp)
+{
+    const uint32_t insns[] = { insn, SW_ZERO_A0, LOOP };
+    uint64_t page = qemu_real_host_page_size();
+    /* For good: a slot that cannot be removed is taken again by the next. */
+    static void *code;
+    EnterOnce enter = { .errp = errp };
+    struct kvm_userspace_memory_region slot = {
+        /* The last one; kvm-all.c gives out the first. */
+        .slot = kvm_check_extension(kvm_state, KVM_CAP_NR_MEMSLOTS) - 1,
+        .memory_size = page,
+    };
+    int ret;
+
+    if (!code) {
+        code = qemu_memalign(page, page);
+        memset(code, 0, page);
+    }
+    memcpy(code, insns, sizeof(insns));
+    flush_idcache_range((uintptr_t)code, (uintptr_t)code, sizeof(insns));
+    slot.userspace_addr = (uintptr_t)code;
+
+    enter.code_gpa = find_hole(0);
+    enter.store_gpa = find_hole(enter.code_gpa + page);
+    slot.guest_phys_addr = enter.code_gpa;
+
+    ret = kvm_vm_ioctl(kvm_state, KVM_SET_USER_MEMORY_REGION, &slot);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "no KVM memory slot for a page at 0x%"
+                         PRIx64, enter.code_gpa);
+        return -EIO;
+    }
+    run_on_cpu(cs, do_enter_once, RUN_ON_CPU_HOST_PTR(&enter));
+    slot.memory_size = 0;
+    ret = kvm_vm_ioctl(kvm_state, KVM_SET_USER_MEMORY_REGION, &slot);
+    if (ret < 0) {
+        if (enter.ret != -EIO) {
+            error_setg_errno(errp, -ret, "the KVM memory slot at 0x%" PRIx64
+                             " cannot be removed", enter.code_gpa);
+        }
+        return -EIO;
+    }
+    trace_kvm_riscv_vcpu_enter_once(cs->cpu_index, enter.ret);
+    return enter.ret;
+}
+
+int kvm_riscv_vcpu_enter_once(CPUState *cs, Error **errp)
+{
+    return enter_once(cs, NOP, errp);
+}
+
+/*
+ * Kernels up to 7.2 at least know twice whether a software interrupt is
+ * pending: what the guest reads is set with sip, what a WFI looks at is not.
+ * A guest that changes the bit itself changes both.  So where they may differ
+ * sip is put wrong, and put right by the guest.
+ */
+int kvm_riscv_vcpu_put_software_interrupt(CPUState *cs, Error **errp)
+{
+    bool pending = cpu_env(cs)->mip & MIP_SSIP;
+    int ret;
+
+    if (!pending && !RISCV_CPU(cs)->kvm_vcpu->ran) {
+        return 0;
+    }
+    ret = kvm_riscv_set_reg(cs, CSR_REG(sip), pending ? 0 : MIP_SSIP, errp);
+    if (ret < 0) {
+        return ret;
+    }
+    ret = enter_once(cs, pending ? SET_SIP_SSIP : CLEAR_SIP_SSIP, errp);
+    if (ret == -EBUSY && !pending) {
+        /* A WFI will not wait, which it need not. */
+        return 0;
+    }
+    if (ret == -EBUSY) {
+        error_setg(errp, "hart %d gets no guest interrupt file on this host, "
+                   "and its software interrupt cannot be set without",
+                   cs->cpu_index);
+    }
+    return ret;
+}
