@@ -92,50 +92,41 @@ static cpu_set_t *loaded;
 static RISCVVerdict probe(Error **errp)
 {
     g_autofree cpu_set_t *cpus = g_malloc(CPUS_SIZE);
-    RISCVVerdict verdict = RISCV_VERDICT_GOOD;
+    RISCVVerdict verdict = RISCV_VERDICT_UNKNOWN;
     ProbeVM *vm = probe_vm_new(errp);
     int first, second;
 
     if (!vm) {
-        return RISCV_VERDICT_UNKNOWN;
+        return verdict;
     }
     if (!get_cpus(cpus)) {
         error_setg_errno(errp, errno, "the host's CPUs are not known");
-        verdict = RISCV_VERDICT_UNKNOWN;
-    } else {
-        first = next_cpu(cpus, 0);
-        second = next_cpu(cpus, first + 1);
-        /* On a single CPU no vCPU is moved. */
-        for (int i = 0; i < TRIES && second >= 0; i++) {
-            verdict = keeps_csr(vm, first, second, errp);
-            if (verdict != RISCV_VERDICT_GOOD) {
-                break;
-            }
-        }
-        put_back(cpus);
+        goto out;
     }
+    first = next_cpu(cpus, 0);
+    second = next_cpu(cpus, first + 1);
+    if (second < 0) {
+        error_setg(errp, "this thread may run on one CPU only");
+        goto out;
+    }
+    for (int i = 0; i < TRIES; i++) {
+        verdict = keeps_csr(vm, first, second, errp);
+        if (verdict != RISCV_VERDICT_GOOD) {
+            break;
+        }
+    }
+    put_back(cpus);
+out:
     probe_vm_free(vm);
     return verdict;
 }
 
 void kvm_riscv_stale_csrs_prepare(void)
 {
-    Error *why = NULL;
-    RISCVVerdict verdict;
-
-    if (other) {
+    /* Where it is not known, the remedy costs but time. */
+    if (other || riscv_fault_verdict(&riscv_fault_stale_csrs, NULL) ==
+                 RISCV_VERDICT_GOOD) {
         return;
-    }
-    verdict = riscv_fault_verdict(&riscv_fault_stale_csrs, &why);
-    if (verdict == RISCV_VERDICT_GOOD) {
-        return;
-    }
-    /* What is not known is made good where it can be, and costs but time. */
-    if (why) {
-        warn_report_once("it cannot be found out whether KVM of this kernel "
-                         "loses CSRs of a hart that is moved between CPUs "
-                         "(riscv-fault-stale-csrs): %s", error_get_pretty(why));
-        error_free(why);
     }
     other = probe_vm_new(NULL);
     if (!loaded) {
@@ -168,8 +159,15 @@ void kvm_riscv_stale_csrs_forget(CPUState *cs)
     }
     riscv_fault_stale_csrs.active = true;
     while ((cpu = next_cpu(cpus, cpu + 1)) >= 0) {
-        if (!CPU_ISSET_S(cpu, CPUS_SIZE, loaded) && move_to(cpu) &&
-            probe_vm_load(other)) {
+        if (CPU_ISSET_S(cpu, CPUS_SIZE, loaded)) {
+            continue;
+        }
+        if (!move_to(cpu)) {
+            warn_report_once("KVM of this kernel can run a hart with CSRs that "
+                             "it had before, and QEMU may not move threads "
+                             "between CPUs of the host to prevent that "
+                             "(riscv-fault-stale-csrs)");
+        } else if (probe_vm_load(other)) {
             CPU_SET_S(cpu, CPUS_SIZE, loaded);
             num++;
         }
