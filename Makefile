@@ -26,12 +26,14 @@ build-guests: $(TESTS) FORCE
 build-riscv64: FORCE
 	@$(BUILDENV) ninja -C $(BUILDDIR)/riscv64 qemu-system-riscv64 \
 	    tests/qtest/riscv-aia-migration-test \
+	    tests/qtest/migration-test \
 	    tests/unit/riscv-aia/test-riscv-aia-model \
 	    tests/qtest/riscv-aia/riscv-aia-fault.so
 
 build-native: $(TESTS) FORCE
 	@$(BUILDENV) ninja -C $(BUILDDIR)/native qemu-system-riscv64 \
 	    tests/qtest/riscv-aia-migration-test \
+	    tests/qtest/migration-test \
 	    tests/unit/riscv-aia/test-riscv-aia-state \
 	    tests/unit/riscv-aia/test-riscv-aia-shape \
 	    tests/unit/riscv-aia/test-riscv-aia-hart-config \
