@@ -93,43 +93,45 @@ static RISCVVerdict probe(Error **errp)
 {
     g_autofree cpu_set_t *cpus = g_malloc(CPUS_SIZE);
     RISCVVerdict verdict = RISCV_VERDICT_UNKNOWN;
-    ProbeVM *vm = probe_vm_new(errp);
     int first, second;
 
-    if (!vm) {
+    if (!other) {
+        error_setg(errp, "no second virtual machine");
         return verdict;
     }
     if (!get_cpus(cpus)) {
         error_setg_errno(errp, errno, "the host's CPUs are not known");
-        goto out;
+        return verdict;
     }
     first = next_cpu(cpus, 0);
     second = next_cpu(cpus, first + 1);
     if (second < 0) {
         error_setg(errp, "this thread may run on one CPU only");
-        goto out;
+        return verdict;
     }
     for (int i = 0; i < TRIES; i++) {
-        verdict = keeps_csr(vm, first, second, errp);
+        verdict = keeps_csr(other, first, second, errp);
         if (verdict != RISCV_VERDICT_GOOD) {
             break;
         }
     }
     put_back(cpus);
-out:
-    probe_vm_free(vm);
     return verdict;
 }
 
 void kvm_riscv_stale_csrs_prepare(void)
 {
-    /* Where it is not known, the remedy costs but time. */
-    if (other || riscv_fault_verdict(&riscv_fault_stale_csrs, NULL) ==
-                 RISCV_VERDICT_GOOD) {
+    if (other ||
+        riscv_fault_known(&riscv_fault_stale_csrs) == RISCV_VERDICT_GOOD) {
         return;
     }
+    /* It finds the fault out, too. */
     other = probe_vm_new(NULL);
-    if (!loaded) {
+    /* Where it is not known, the remedy costs but time. */
+    if (riscv_fault_verdict(&riscv_fault_stale_csrs, NULL) ==
+        RISCV_VERDICT_GOOD) {
+        g_clear_pointer(&other, probe_vm_free);
+    } else if (!loaded) {
         loaded = g_malloc0(CPUS_SIZE);
     }
 }
