@@ -105,40 +105,6 @@ int kvm_riscv_vcpu_put_owed(CPUState *cs, Error **errp)
 }
 
 /*
- * Kernels that leave CSRs alone (stale-csrs.c) all reset vCPUs, after which
- * they do not.  But an entry of ours must not find what the guest had, nor the
- * guest what such an entry had.
- */
-static bool entered;
-
-static void forget_csrs_before_entry(CPUState *cs)
-{
-    if (kvm_riscv_vcpu_is_reset_whole()) {
-        kvm_riscv_stale_csrs_forget(cs);
-        entered = true;
-    }
-}
-
-static void do_forget_csrs(CPUState *cs, run_on_cpu_data arg)
-{
-    kvm_riscv_stale_csrs_forget(cs);
-}
-
-void kvm_riscv_vcpu_leave_entries(CPUState *cs)
-{
-    if (entered) {
-        if (cs == first_cpu) {
-            kvm_riscv_stale_csrs_entered();
-        }
-        run_on_cpu(cs, do_forget_csrs, RUN_ON_CPU_NULL);
-    }
-    if (!CPU_NEXT(cs)) {
-        kvm_riscv_stale_csrs_release();
-        entered = false;
-    }
-}
-
-/*
  * hart_start leaves to the vCPU of the hart that it starts to take over the
  * start address, which no register shows before.  The vCPU does so in
  * KVM_RUN, unless it has left it already to stop with the machine.
@@ -298,11 +264,19 @@ static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
     EnterOnce *enter = arg.host_ptr;
     KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
     const uint64_t ours[] = { enter->code_gpa, enter->store_gpa, 0, 0 };
+    unsigned tries = 0;
+    long began;
 
     QEMU_BUILD_BUG_ON(ARRAY_SIZE(ours) != ARRAY_SIZE(enter_reg));
     /* Only run_enter_code() may answer -EBUSY. */
     enter->ret = -EIO;
-    forget_csrs_before_entry(cs);
+    /* Kernels that leave CSRs alone (stale-csrs.c) all reset vCPUs whole. */
+    if (kvm_riscv_vcpu_is_reset_whole()) {
+        kvm_riscv_stale_csrs_prepare();
+        if (vcpu->ran) {
+            kvm_riscv_stale_csrs_forget(cs);
+        }
+    }
     if (kvm_riscv_vcpu_put_owed(cs, enter->errp) < 0) {
         return;
     }
@@ -310,10 +284,14 @@ static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
     if (!vcpu->owed) {
         return;
     }
-    if (set_enter_state(cs, ours, vcpu->regs.reset, KVM_MP_STATE_RUNNABLE,
-                        enter->errp) == 0) {
+    do {
+        began = kvm_riscv_stale_csrs_begin();
+        if (set_enter_state(cs, ours, vcpu->regs.reset, KVM_MP_STATE_RUNNABLE,
+                            enter->errp) < 0) {
+            break;
+        }
         enter->ret = run_enter_code(cs, enter, enter->errp);
-    }
+    } while (!kvm_riscv_stale_csrs_end(cs, began, tries++) && enter->ret == 0);
     if (kvm_riscv_vcpu_put_owed(cs, enter->ret == -EIO
                                 ? NULL : enter->errp) < 0) {
         enter->ret = -EIO;

@@ -48,10 +48,4 @@ int kvm_riscv_vcpu_put_software_interrupt(CPUState *cs, Error **errp);
  */
 void kvm_riscv_vcpu_finish_start(CPUState *cs);
 
-/*
- * Before the guest goes on, for each vCPU, the first one first: has none run
- * with the CSRs of such an entry.
- */
-void kvm_riscv_vcpu_leave_entries(CPUState *cs);
-
 #endif

@@ -90,7 +90,7 @@ static void vm_state_change(void *opaque, bool running, RunState state)
 
     if (running) {
         RISCV_CPU(cs)->kvm_vcpu->ran = true;
-        kvm_riscv_vcpu_leave_entries(cs);
+        kvm_riscv_stale_csrs_release();
         return;
     }
     kvm_riscv_vcpu_finish_start(cs);

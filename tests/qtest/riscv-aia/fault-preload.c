@@ -19,6 +19,11 @@
 #include "qemu/main-loop.h"
 #include "fault.h"
 
+/* The pc, and where on the machine "virt" a guest may run */
+#define RISCV_PC  (KVM_REG_RISCV | KVM_REG_SIZE_U64 | KVM_REG_RISCV_CORE | \
+                   KVM_REG_RISCV_CORE_REG(regs.pc))
+#define RAM_START 0x80000000
+
 static FaultControl *control;
 
 static void __attribute__((constructor)) map_control(void)
@@ -85,6 +90,8 @@ static bool fails(unsigned long request, const void *arg)
 
 /* Whether CSRs of the thread's vCPU were put since it was in KVM_RUN */
 static __thread bool csrs_put;
+/* Whether the next is an entry of QEMU's own, which is not in RAM */
+static __thread bool entry;
 /* The host CPU where it has left KVM_RUN */
 static __thread int left_on = -1;
 
@@ -95,6 +102,21 @@ static struct kvm_run *map_run(int vcpu)
 
     g_assert(run != MAP_FAILED);
     return run;
+}
+
+static int set_affinity(const cpu_set_t *cpus)
+{
+    return syscall(SYS_sched_setaffinity, 0, sizeof(*cpus), cpus) < 0 ? -1 : 0;
+}
+
+/* As a sandbox has it fail, in QEMU and not in this library */
+int sched_setaffinity(pid_t pid, size_t size, const cpu_set_t *cpus)
+{
+    if (control->confines) {
+        errno = EPERM;
+        return -1;
+    }
+    return syscall(SYS_sched_setaffinity, pid, size, cpus) < 0 ? -1 : 0;
 }
 
 /* Has KVM_RUN load the vCPU, and end before it enters the guest. */
@@ -132,22 +154,27 @@ static void there_and_back(int vcpu)
     }
     CPU_XOR(&other, &cpus, &back);
     if (CPU_ISSET(left_on, &cpus) && CPU_COUNT(&other) &&
-        sched_setaffinity(0, sizeof(other), &other) == 0) {
+        set_affinity(&other) == 0) {
         load_only(vcpu);
-        sched_setaffinity(0, sizeof(back), &back);
-        sched_setaffinity(0, sizeof(cpus), &cpus);
+        set_affinity(&back);
+        set_affinity(&cpus);
         qatomic_inc(&control->moved);
     }
 }
 
 static void may_move(int fd, unsigned long request, const void *arg)
 {
+    const struct kvm_one_reg *reg = arg;
+
     if (request == KVM_SET_ONE_REG) {
-        csrs_put |= (subject(request, arg) & KVM_REG_RISCV_TYPE_MASK) ==
-                    KVM_REG_RISCV_CSR;
+        csrs_put |= (reg->id & KVM_REG_RISCV_TYPE_MASK) == KVM_REG_RISCV_CSR;
+        if (reg->id == RISCV_PC) {
+            entry = *(const uint64_t *)(uintptr_t)reg->addr < RAM_START;
+        }
     } else if (request == KVM_RUN && csrs_put) {
         csrs_put = false;
-        if (left_on >= 0) {
+        /* What QEMU can do after its entry works only where it is not moved. */
+        if (left_on >= 0 && !(entry && control->confines)) {
             there_and_back(fd);
         }
     }

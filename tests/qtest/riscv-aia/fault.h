@@ -32,6 +32,8 @@ typedef struct FaultCall {
  * @moves: whether a vCPU whose CSRs were put is loaded on another host CPU than
  *     the one where it last left KVM_RUN, and goes back there, before it runs
  * @moved: the library's: how often that was so
+ * @confines: whether QEMU's threads may not choose their CPUs of the host; with
+ *     it @moves spares QEMU's own entries into the guest
  * @holds: whether a vCPU that has left KVM_RUN with a system event, a reset or
  *     a power-off, comes back with it only once it has been kicked
  * @held: the library's: how often one has been held so
@@ -50,6 +52,7 @@ typedef struct FaultControl {
     uint64_t heap;
     bool moves;
     uint32_t moved;
+    bool confines;
     bool holds;
     uint32_t held;
     FaultCall call[FAULT_LOG];

@@ -370,6 +370,31 @@ static void test_query(const void *opaque)
     qtest_quit(qts);
 }
 
+/*
+ * A destination beside a guest that keeps every CPU busy: other vCPUs hide the
+ * fault there, and a kernel that was taken for good costs the guest its life.
+ */
+static void test_query_busy(const void *opaque)
+{
+    static const AIACase c = {
+        .move = &aia_move_live, .guest = "tick", .from = "auto",
+        .to = "auto", .irqchip = "on", .harts = 4,
+    };
+    QTestState *busy = aia_start(&c, c.from, "");
+
+    aia_tick_wait(busy, &c, 1);
+    for (int i = 0; i < 3; i++) {
+        QTestState *to = aia_start(&c, c.to, "-incoming defer");
+        g_autofree char *said = query_faults(to);
+
+        qtest_quit(to);
+        g_test_message("%s", strstr(said, "stale-csrs: "));
+        g_assert_null(strstr(said, "stale-csrs: good"));
+    }
+    aia_tick_wait(busy, &c, 1);
+    qtest_quit(busy);
+}
+
 void aia_add_pages_tests(void)
 {
     static const AIACase none;
@@ -381,4 +406,5 @@ void aia_add_pages_tests(void)
     aia_add("riscv-aia/pages/without-aia", &none, test_without_aia);
     aia_add("riscv-aia/pages/dirty-rate", &none, test_dirty_rate);
     aia_add("riscv-aia/pages/query", &none, test_query);
+    aia_add("riscv-aia/pages/query-busy", &none, test_query_busy);
 }

@@ -408,7 +408,7 @@ static void unpin_hart(QTestState *qts, const AIACase *c)
                     ==, 0);
 }
 
-static void test_moved(const void *opaque)
+static void move_harts(const void *opaque, bool confined)
 {
     AIACase c = *(const AIACase *)opaque;
     AIAWatched w;
@@ -420,12 +420,24 @@ static void test_moved(const void *opaque)
     c.prepare = unpin_hart;
     aia_watched_prepare(&w);
     w.fault->moves = true;
+    w.fault->confines = confined;
     aia_watched_preload(&w, true);
     test_regs(&c);
     aia_watched_preload(&w, false);
     g_test_message("%u times", w.fault->moved);
     g_assert_cmpuint(w.fault->moved, >, 0);
     aia_watched_forget(&w);
+}
+
+static void test_moved(const void *opaque)
+{
+    move_harts(opaque, false);
+}
+
+/* QEMU may not choose CPUs, as under libvirt. */
+static void test_moved_confined(const void *opaque)
+{
+    move_harts(opaque, true);
 }
 
 static void add(const char *guest, const AIAMove *move, const char *from,
@@ -529,6 +541,7 @@ void aia_add_vcpu_tests(void)
     }
     add("vcpu_compute", &aia_move_live, "emul", "hwaccel", 4, test_compute);
     aia_add("riscv-aia/moved/vcpu_regs", &moved, test_moved);
+    aia_add("riscv-aia/moved/vcpu_regs-confined", &moved, test_moved_confined);
     aia_add("riscv-aia/vcpu_pmu/not-migratable", &not_migratable,
             test_not_migratable);
     aia_add("riscv-aia/vcpu_pmu/property", &property, test_property);

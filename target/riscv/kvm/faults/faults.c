@@ -87,7 +87,7 @@ static const char *state(const RISCVFault *fault)
 static void describe(GString *text)
 {
     static const char *const verdict[] = {
-        [RISCV_VERDICT_UNKNOWN] = "unknown, it has not mattered yet",
+        [RISCV_VERDICT_UNKNOWN] = "unknown yet",
         [RISCV_VERDICT_GOOD] = "good",
         [RISCV_VERDICT_FAULTY] = "faulty",
     };

@@ -9,24 +9,31 @@
  * But a load on a second CPU already forgets that they have been set.  A vCPU
  * that is moved there and back before it enters the guest runs with what it
  * had before.  A vCPU that the kernel has reset is not concerned, so neither
- * are resets and loads, but only entries of ours into the guest: between them
- * and what the guest has, another vCPU is loaded on each CPU.
+ * are resets and loads, but only QEMU's own entries into the guest.  Another
+ * vCPU is loaded after them on the CPU where the entry was.  Before them, where
+ * the guest has run, nobody knows on which CPU that was, so it is on each.
  */
 
 #include "qemu/osdep.h"
 #include <sched.h>
+#include <sys/resource.h>
 #include <linux/kvm.h>
 
 #include "qapi/error.h"
 #include "qemu/error-report.h"
+#include "qemu/processor.h"
+#include "qemu/thread.h"
 #include "cpu.h"
 #include "trace/trace-target_riscv_kvm.h"
 #include "faults.h"
 #include "probe-vm.h"
 #include "stale-csrs.h"
 
-/* How often a probe is repeated, as guests of others can hide the fault */
-#define TRIES 4
+/* How often a probe is repeated that others came in between */
+#define TRIES 3
+
+/* How often an entry is repeated whose thread was moved, on a busy host */
+#define ENTRIES 20
 
 /* CPUs of the host, more than any kernel has: it wants room for all its own */
 #define MAX_CPUS        (1 << 14)
@@ -55,33 +62,97 @@ static bool move_to(int cpu)
     return sched_setaffinity(0, CPUS_SIZE, only) == 0;
 }
 
-/* Unless the thread was given other CPUs since it was moved to one. */
-static void put_back(const cpu_set_t *cpus)
-{
-    g_autofree cpu_set_t *now = g_malloc0(CPUS_SIZE);
+/*
+ * What two threads do, each on a CPU of its own: a vCPU of another guest that
+ * is loaded on the first one in between hides the fault.  So the first thread
+ * keeps its CPU busy, and knows from its context switches that it was alone.
+ */
+typedef struct Probe {
+    ProbeVM *vm;
+    int first;
+    int second;
+    enum { STARTING, READY, LOAD, LOADED, GONE } step;
+    RISCVVerdict verdict;
+} Probe;
 
-    if (get_cpus(now) && CPU_COUNT_S(CPUS_SIZE, now) == 1) {
-        sched_setaffinity(0, CPUS_SIZE, cpus);
+static void *probe_second(void *opaque)
+{
+    Probe *probe = opaque;
+
+    if (!move_to(probe->second)) {
+        qatomic_store_release(&probe->step, GONE);
+        return NULL;
     }
+    qatomic_store_release(&probe->step, READY);
+    while (qatomic_load_acquire(&probe->step) == READY) {
+        cpu_relax();
+    }
+    if (qatomic_load_acquire(&probe->step) == LOAD) {
+        qatomic_store_release(&probe->step,
+                              probe_vm_load(probe->vm) ? LOADED : GONE);
+    }
+    return NULL;
+}
+
+static bool wait_while(const Probe *probe, int step)
+{
+    while (qatomic_load_acquire(&probe->step) == step) {
+        cpu_relax();
+    }
+    return qatomic_load_acquire(&probe->step) != GONE;
+}
+
+static long context_switches(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_THREAD, &usage);
+    return usage.ru_nvcsw + usage.ru_nivcsw;
 }
 
 /* Whether a CSR is what was put, after a load on another CPU */
-static RISCVVerdict keeps_csr(ProbeVM *vm, int first, int second, Error **errp)
+static RISCVVerdict keeps_csr(Probe *probe)
 {
+    long switches = context_switches();
     uint64_t val;
 
-    if (move_to(first) &&
-        probe_vm_set_sscratch(vm, 1) &&
-        probe_vm_read_sscratch(vm, &val) && val == 1 &&
-        probe_vm_set_sscratch(vm, 2) &&
-        move_to(second) && probe_vm_load(vm) &&
-        move_to(first) &&
-        probe_vm_read_sscratch(vm, &val)) {
-        return val == 2 ? RISCV_VERDICT_GOOD : RISCV_VERDICT_FAULTY;
+    if (!probe_vm_set_sscratch(probe->vm, 1) ||
+        !probe_vm_read_sscratch(probe->vm, &val) || val != 1 ||
+        !probe_vm_set_sscratch(probe->vm, 2)) {
+        return RISCV_VERDICT_UNKNOWN;
     }
-    error_setg(errp, "the vCPU of the probe cannot be moved between CPUs of "
-               "the host and run there");
-    return RISCV_VERDICT_UNKNOWN;
+    qatomic_store_release(&probe->step, LOAD);
+    if (!wait_while(probe, LOAD) ||
+        !probe_vm_read_sscratch(probe->vm, &val)) {
+        return RISCV_VERDICT_UNKNOWN;
+    }
+    if (val != 2) {
+        return RISCV_VERDICT_FAULTY;
+    }
+    return context_switches() == switches ? RISCV_VERDICT_GOOD
+                                          : RISCV_VERDICT_UNKNOWN;
+}
+
+static void *probe_first(void *opaque)
+{
+    Probe *probe = opaque;
+
+    if (!move_to(probe->first)) {
+        return NULL;
+    }
+    for (int i = 0; i < TRIES && probe->verdict == RISCV_VERDICT_UNKNOWN; i++) {
+        QemuThread second;
+
+        probe->step = STARTING;
+        qemu_thread_create(&second, "riscv-probe-2", probe_second, probe,
+                           QEMU_THREAD_JOINABLE);
+        if (wait_while(probe, STARTING)) {
+            probe->verdict = keeps_csr(probe);
+        }
+        qatomic_store_release(&probe->step, GONE);
+        qemu_thread_join(&second);
+    }
+    return NULL;
 }
 
 /* The other vCPU, while one is needed */
@@ -92,31 +163,31 @@ static cpu_set_t *loaded;
 static RISCVVerdict probe(Error **errp)
 {
     g_autofree cpu_set_t *cpus = g_malloc(CPUS_SIZE);
-    RISCVVerdict verdict = RISCV_VERDICT_UNKNOWN;
-    int first, second;
+    Probe probe = { .vm = other };
+    QemuThread first;
 
     if (!other) {
         error_setg(errp, "no second virtual machine");
-        return verdict;
+        return RISCV_VERDICT_UNKNOWN;
     }
     if (!get_cpus(cpus)) {
         error_setg_errno(errp, errno, "the host's CPUs are not known");
-        return verdict;
+        return RISCV_VERDICT_UNKNOWN;
     }
-    first = next_cpu(cpus, 0);
-    second = next_cpu(cpus, first + 1);
-    if (second < 0) {
+    probe.first = next_cpu(cpus, 0);
+    probe.second = next_cpu(cpus, probe.first + 1);
+    if (probe.second < 0) {
         error_setg(errp, "this thread may run on one CPU only");
-        return verdict;
+        return RISCV_VERDICT_UNKNOWN;
     }
-    for (int i = 0; i < TRIES; i++) {
-        verdict = keeps_csr(other, first, second, errp);
-        if (verdict != RISCV_VERDICT_GOOD) {
-            break;
-        }
+    qemu_thread_create(&first, "riscv-probe-1", probe_first, &probe,
+                       QEMU_THREAD_JOINABLE);
+    qemu_thread_join(&first);
+    if (probe.verdict == RISCV_VERDICT_UNKNOWN) {
+        error_setg(errp, "the vCPU of the probe is not alone on two CPUs of "
+                   "the host, or may not be moved between them");
     }
-    put_back(cpus);
-    return verdict;
+    return probe.verdict;
 }
 
 void kvm_riscv_stale_csrs_prepare(void)
@@ -150,32 +221,71 @@ void kvm_riscv_stale_csrs_release(void)
     riscv_fault_stale_csrs.active = false;
 }
 
+typedef struct LoadOther {
+    const cpu_set_t *cpus;
+    int num;
+} LoadOther;
+
+/* In a thread of its own: a vCPU's CPUs are the operator's to choose. */
+static void *load_other(void *opaque)
+{
+    LoadOther *load = opaque;
+    int cpu = -1;
+
+    while ((cpu = next_cpu(load->cpus, cpu + 1)) >= 0) {
+        if (CPU_ISSET_S(cpu, CPUS_SIZE, loaded)) {
+            continue;
+        }
+        if (!move_to(cpu)) {
+            warn_report_once("KVM of this kernel can run a hart with CSRs that "
+                             "it had before, and QEMU may not choose CPUs of "
+                             "the host for a thread to prevent that "
+                             "(riscv-fault-stale-csrs)");
+        } else if (probe_vm_load(other)) {
+            CPU_SET_S(cpu, CPUS_SIZE, loaded);
+            load->num++;
+        }
+    }
+    return NULL;
+}
+
 void kvm_riscv_stale_csrs_forget(CPUState *cs)
 {
     g_autofree cpu_set_t *cpus = g_malloc(CPUS_SIZE);
-    int cpu = -1, num = 0;
+    LoadOther load = { .cpus = cpus };
+    QemuThread thread;
 
     kvm_riscv_stale_csrs_prepare();
     if (!other || !get_cpus(cpus)) {
         return;
     }
     riscv_fault_stale_csrs.active = true;
-    while ((cpu = next_cpu(cpus, cpu + 1)) >= 0) {
-        if (CPU_ISSET_S(cpu, CPUS_SIZE, loaded)) {
-            continue;
-        }
-        if (!move_to(cpu)) {
-            warn_report_once("KVM of this kernel can run a hart with CSRs that "
-                             "it had before, and QEMU may not move threads "
-                             "between CPUs of the host to prevent that "
-                             "(riscv-fault-stale-csrs)");
-        } else if (probe_vm_load(other)) {
-            CPU_SET_S(cpu, CPUS_SIZE, loaded);
-            num++;
-        }
+    qemu_thread_create(&thread, "riscv-load", load_other, &load,
+                       QEMU_THREAD_JOINABLE);
+    qemu_thread_join(&thread);
+    trace_kvm_riscv_stale_csrs_forget(cs->cpu_index, load.num);
+}
+
+long kvm_riscv_stale_csrs_begin(void)
+{
+    return context_switches();
+}
+
+bool kvm_riscv_stale_csrs_end(CPUState *cs, long began, unsigned tries)
+{
+    if (!other) {
+        return true;
     }
-    put_back(cpus);
-    trace_kvm_riscv_stale_csrs_forget(cs->cpu_index, num);
+    riscv_fault_stale_csrs.active = true;
+    if (probe_vm_load(other) && context_switches() == began) {
+        return true;
+    }
+    if (tries < ENTRIES) {
+        return false;
+    }
+    kvm_riscv_stale_csrs_entered();
+    kvm_riscv_stale_csrs_forget(cs);
+    return true;
 }
 
 RISCVFault riscv_fault_stale_csrs = {
@@ -184,9 +294,10 @@ RISCVFault riscv_fault_stale_csrs = {
     .harm = "can run a hart with CSRs that it had before they were set, if it "
             "is moved to another CPU meanwhile",
     .found_out = "a vCPU whose CSR was set is loaded on a second CPU, and "
-                 "reads it on the first",
-    .remedy = "another vCPU is loaded on each CPU, before and after QEMU has a "
-              "hart enter the guest while the machine stands",
-    .cost = "a load on each CPU where a hart may run, for such an entry",
+                 "reads it on the first, where no other came in between",
+    .remedy = "another vCPU is loaded, before QEMU has a hart enter the guest "
+              "while the machine stands and after that",
+    .cost = "a load after each such entry, and at a save on each CPU where a "
+            "hart may run",
     .probe = probe,
 };

@@ -8,20 +8,34 @@
 #define RISCV_KVM_STALE_CSRS_H
 
 /*
- * Finds out whether the kernel needs what follows, and gets ready for it.  The
- * others do so themselves; a destination does it before anything is loaded.
+ * Finds out whether the kernel needs what follows, and gets ready for it.  A
+ * destination does it before anything is loaded, a source when it saves.
  */
 void kvm_riscv_stale_csrs_prepare(void);
 
 /**
- * kvm_riscv_stale_csrs_forget - have the vCPU run with the CSRs that are put
+ * kvm_riscv_stale_csrs_forget - have QEMU's entry begin with the CSRs put
  *
- * To be called in the thread of @cs, for each vCPU, while none of them enters
- * the guest.  Moves the thread to those of its host CPUs where none was moved
- * since kvm_riscv_stale_csrs_entered(); where that is forbidden, as by
- * -sandbox resourcecontrol=deny, it has no effect.
+ * To be called in the thread of @cs, where the guest has run since a reset,
+ * before an entry of QEMU's own.  Loads another vCPU on those of the thread's
+ * host CPUs where none was since kvm_riscv_stale_csrs_entered(); where a
+ * thread may not be bound to a CPU, as with -sandbox resourcecontrol=deny, it
+ * has no effect, and QEMU warns of that once.
  */
 void kvm_riscv_stale_csrs_forget(CPUState *cs);
+
+/**
+ * kvm_riscv_stale_csrs_begin, kvm_riscv_stale_csrs_end - an entry of QEMU's own
+ * @began: what kvm_riscv_stale_csrs_begin() has returned
+ * @tries: how often the entry was made before
+ *
+ * To be called in the thread that makes the entry, right before and after.  The
+ * end loads another vCPU on this CPU, so that the guest does not go on with the
+ * CSRs of the entry.  Returns false where the thread may have left the CPU of
+ * the entry before that: then the entry has to be made again.
+ */
+long kvm_riscv_stale_csrs_begin(void);
+bool kvm_riscv_stale_csrs_end(CPUState *cs, long began, unsigned tries);
 
 /* To be called, with the BQL held, where a vCPU was in KVM_RUN, or will be. */
 void kvm_riscv_stale_csrs_entered(void);
