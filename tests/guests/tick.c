@@ -208,7 +208,7 @@ static void set_up_aplic(void)
 
 static void set_up_imsic(unsigned long hart)
 {
-    unsigned long eie = 1UL << ID_IPI | 0xffUL << ID_WIRED | 0x50;
+    unsigned long eie = 1UL << ID_IPI | 0xffffUL << ID_WIRED | 0x50;
 
     imsic_write(IMSIC_EIDELIVERY, 1);
     imsic_write(IMSIC_EITHRESHOLD, 200 + hart);
@@ -221,7 +221,7 @@ static void set_up_imsic(unsigned long hart)
         imsic_write(IMSIC_EIE(2), 0x2aaa5555);
     }
     /* Pending, but not enabled */
-    send(hart, 20 + hart);
+    send(hart, 24 + hart % 8);
     send(hart, (report.no_upper ? 130 : 50) + hart);
     send(hart, (report.no_upper ? 150 : 160) + hart);
     csr_write(sie, SIE_STIE | SIE_SEIE);

@@ -26,8 +26,6 @@
 #include <linux/kvm.h>
 
 #include "qapi/error.h"
-#include "qemu/bitmap.h"
-#include "qemu/thread.h"
 #include "qemu/timer.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
@@ -38,16 +36,15 @@
 #include "hw/core/cpu.h"
 #include "trace/trace-target_riscv_kvm.h"
 #include "aia.h"
+#include "aia-files.h"
 #include "kvm_riscv.h"
 #include "shape.h"
 #include "vcpu.h"
 #include "vcpu-config.h"
-#include "vcpu-enter.h"
 #include "vcpu-state.h"
 
 static struct {
     int fd;
-    int mode;
     /* The level last driven on each wire, as in RISCVAPLICRegs.input. */
     uint32_t driven[DIV_ROUND_UP(AIA_APLIC_MAX_SOURCES + 1, 32)];
     /* Loaded, to be turned on once all vCPUs have their registers. */
@@ -57,7 +54,6 @@ static struct {
     /* Have come from a stream since the vCPUs were put or reset last */
     bool loaded_shape;
     bool loaded_aplic;
-    bool saving;
     /* Accesses to attributes, ever */
     unsigned accesses;
 } aia = { .fd = -1 };
@@ -142,127 +138,15 @@ static int send_msi(void *opaque, uint32_t hart, uint32_t id)
     return ret < 0 ? ret : 0;
 }
 
-static int widen(void *opaque, uint32_t hart, Error **errp);
-
-static const RISCVAIAAccess kernel_aia = {
+const RISCVAIAAccess kvm_riscv_aia = {
     .get_aplic = get_aplic,
     .set_aplic = set_aplic,
     .set_input = set_input,
     .get_imsic = get_imsic,
     .set_imsic = set_imsic,
     .send_msi = send_msi,
-    .widen = widen,
+    .widen = kvm_riscv_aia_widen,
 };
-
-/*
- * Has a vCPU enter the guest.  Returns 0 where it owns a guest interrupt file
- * then, -EBUSY (without an error) where it does not.
- */
-static int enter_once(CPUState *cs, Error **errp)
-{
-    int ret = kvm_riscv_vcpu_enter_once(cs, errp);
-    bool wide;
-
-    if (ret < 0) {
-        return ret;
-    }
-    if (!riscv_imsic_is_wide(&kernel_aia, kvm_arch_vcpu_id(cs), &wide, errp)) {
-        return -EIO;
-    }
-    return wide ? 0 : -EBUSY;
-}
-
-/*
- * The same on one CPU of the host after another, until @wanted comes.  Also on
- * CPUs to which the vCPU is not bound: it executes one instruction there.
- */
-static int enter_on_each_cpu(CPUState *cs, int wanted, Error **errp)
-{
-    g_autofree unsigned long *own = NULL;
-    unsigned long num_own, num = sysconf(_SC_NPROCESSORS_CONF);
-    int ret = wanted ? 0 : -EBUSY;
-
-    if (qemu_thread_get_affinity(cs->thread, &own, &num_own)) {
-        return ret;
-    }
-    for (unsigned long cpu = 0; cpu < num; cpu++) {
-        g_autofree unsigned long *one = bitmap_new(num);
-
-        set_bit(cpu, one);
-        if (qemu_thread_set_affinity(cs->thread, one, num)) {
-            /* A cpuset, or -sandbox on,resourcecontrol=deny */
-            continue;
-        }
-        ret = enter_once(cs, errp);
-        if (ret == wanted || (ret < 0 && ret != -EBUSY)) {
-            break;
-        }
-    }
-    qemu_thread_set_affinity(cs->thread, own, num_own);
-    return ret;
-}
-
-/* Moves a vCPU's file into software; -EBUSY where that makes none free. */
-static int give_up_file(CPUState *cs, Error **errp)
-{
-    bool wide;
-    int ret;
-
-    if (!riscv_imsic_is_wide(&kernel_aia, kvm_arch_vcpu_id(cs), &wide, errp)) {
-        return -EIO;
-    }
-    if (!wide) {
-        return -EBUSY;
-    }
-    ret = enter_on_each_cpu(cs, -EBUSY, errp);
-    return ret == -EBUSY ? 0 : ret ?: -EBUSY;
-}
-
-/*
- * A vCPU owns a guest interrupt file, to which access is 64 bits wide, once
- * it has entered the guest on a CPU with a free one; emulation never gives it
- * one.  Where all are taken, others of the guest's vCPUs give up theirs in
- * turn: what is in a file moves into a software one with all its bits.
- */
-static int widen(void *opaque, uint32_t hart, Error **errp)
-{
-    CPUState *cs = qemu_get_cpu(hart), *other;
-    int ret;
-
-    if (aia.mode == KVM_DEV_RISCV_AIA_MODE_EMUL) {
-        return -EOPNOTSUPP;
-    }
-    if (aia.saving && kvm_riscv_vcpu_is_stopped(cs)) {
-        /* The start of a hart resets its file. */
-        return -EOPNOTSUPP;
-    }
-    ret = enter_once(cs, errp);
-    if (ret == -EBUSY && aia.mode == KVM_DEV_RISCV_AIA_MODE_AUTO) {
-        ret = enter_on_each_cpu(cs, 0, errp);
-    }
-    if (ret == -EBUSY && aia.saving &&
-        aia.mode == KVM_DEV_RISCV_AIA_MODE_HWACCEL) {
-        /* It waits for its first file (no-file.c), and so has not run. */
-        return -EOPNOTSUPP;
-    }
-    CPU_FOREACH(other) {
-        /* In hwaccel the file has to be where the vCPU will run. */
-        if (ret != -EBUSY || aia.mode != KVM_DEV_RISCV_AIA_MODE_AUTO) {
-            break;
-        }
-        if (other != cs) {
-            ret = give_up_file(other, errp);
-            if (ret == 0) {
-                ret = enter_on_each_cpu(cs, 0, errp);
-            }
-        }
-    }
-    if (ret == -EBUSY) {
-        error_setg(errp, "all IMSIC guest interrupt files of the host are in "
-                   "use");
-    }
-    return ret;
-}
 
 static bool aia_has(uint32_t group, uint64_t attr)
 {
@@ -372,7 +256,6 @@ void kvm_riscv_aia_created(int fd, int mode)
     const char *lacks = NULL;
 
     aia.fd = fd;
-    aia.mode = mode;
     if (!kvm_kernel_irqchip_split() &&
         !aia_has(KVM_DEV_RISCV_AIA_GRP_APLIC, AIA_APLIC_DOMAINCFG)) {
         lacks = "APLIC";
@@ -385,6 +268,7 @@ void kvm_riscv_aia_created(int fd, int mode)
                    "in-kernel %s (KVM_DEV_TYPE_RISCV_AIA attributes); use a "
                    "newer one", lacks);
     } else if (get_shape(&shape, &err)) {
+        kvm_riscv_aia_files_init(mode, shape.num_ids);
         riscv_aia_shape_register(&shape, &shape_ops);
     } else {
         error_setg(&blocker, "The shape of the in-kernel AIA is not known: %s",
@@ -413,28 +297,22 @@ void kvm_riscv_aia_drive(int irq, int level)
     kvm_set_irq(kvm_state, irq, !!level);
 }
 
-/* For the trace event of a step of save or load: its cost, why it failed */
-typedef struct Cost {
-    int64_t began;
-    unsigned accesses;
-} Cost;
-
-static Cost begin_step(void)
+RISCVAIACost kvm_riscv_aia_begin(void)
 {
-    return (Cost) {
-        .began = qemu_clock_get_us(QEMU_CLOCK_REALTIME),
+    return (RISCVAIACost) {
+        .us = qemu_clock_get_us(QEMU_CLOCK_REALTIME),
         .accesses = aia.accesses,
     };
 }
 
-static unsigned accesses_since(const Cost *cost)
+RISCVAIACost kvm_riscv_aia_since(const RISCVAIACost *began)
 {
-    return aia.accesses - cost->accesses;
-}
+    RISCVAIACost now = kvm_riscv_aia_begin();
 
-static int64_t us_since(const Cost *cost)
-{
-    return qemu_clock_get_us(QEMU_CLOCK_REALTIME) - cost->began;
+    return (RISCVAIACost) {
+        .us = now.us - began->us,
+        .accesses = now.accesses - began->accesses,
+    };
 }
 
 static const char *why(bool ok, Error **errp)
@@ -450,32 +328,33 @@ static bool upper_half(uint32_t id)
 bool kvm_riscv_aia_save_aplic(RISCVAPLICRegs *regs, Error **errp)
 {
     ERRP_GUARD();
-    Cost cost = begin_step();
-    bool ok = riscv_aplic_regs_save(&kernel_aia, regs, aia.driven, errp);
+    RISCVAIACost cost = kvm_riscv_aia_begin();
+    bool ok = riscv_aplic_regs_save(&kvm_riscv_aia, regs, aia.driven, errp);
 
     if (ok && aia.off) {
         /* Saved again before it ever ran here. */
         regs->domaincfg = aia.off->domaincfg;
     }
+    cost = kvm_riscv_aia_since(&cost);
     trace_kvm_riscv_aia_save_aplic(regs->num_sources, regs->domaincfg,
-                                   accesses_since(&cost), us_since(&cost),
-                                   why(ok, errp));
-    return ok;
+                                   cost.accesses, cost.us, why(ok, errp));
+    /* After it: what moves from it to a file meanwhile is seen in the file. */
+    return ok && kvm_riscv_aia_save_files(errp);
 }
 
 bool kvm_riscv_aia_load_aplic(const RISCVAPLICRegs *regs, Error **errp)
 {
     ERRP_GUARD();
-    Cost cost = begin_step();
+    RISCVAIACost cost = kvm_riscv_aia_begin();
     bool ok = riscv_aplic_regs_check(regs, errp) &&
-              riscv_aplic_regs_load(&kernel_aia, regs, errp);
+              riscv_aplic_regs_load(&kvm_riscv_aia, regs, errp);
 
     aia.off = ok ? regs : NULL;
     aia.loaded_aplic |= ok;
     aia.stale_upper = upper_half(regs->genmsi & AIA_APLIC_EIID_MASK);
+    cost = kvm_riscv_aia_since(&cost);
     trace_kvm_riscv_aia_load_aplic(regs->num_sources, regs->domaincfg,
-                                   accesses_since(&cost), us_since(&cost),
-                                   why(ok, errp));
+                                   cost.accesses, cost.us, why(ok, errp));
     return ok;
 }
 
@@ -491,70 +370,27 @@ bool kvm_riscv_aia_reset_aplic(RISCVAPLICRegs *regs, Error **errp)
     memcpy(regs->input, aia.driven, regs->num_words * sizeof(uint32_t));
     aia.off = NULL;
     aia.stale_upper = false;
-    return riscv_aplic_regs_load(&kernel_aia, regs, errp);
-}
-
-bool kvm_riscv_aia_save_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
-                              Error **errp)
-{
-    ERRP_GUARD();
-    Cost cost = begin_step();
-    bool ok;
-
-    aia.saving = true;
-    ok = riscv_imsic_regs_save(&kernel_aia, hartid, regs, errp);
-    aia.saving = false;
-    trace_kvm_riscv_aia_save_imsic(hartid, regs->eidelivery,
-                                   accesses_since(&cost), us_since(&cost),
-                                   why(ok, errp));
-    return ok;
+    return riscv_aplic_regs_load(&kvm_riscv_aia, regs, errp);
 }
 
 bool kvm_riscv_aia_load_imsic(uint32_t hartid, const RISCVIMSICRegs *regs,
                               Error **errp)
 {
     ERRP_GUARD();
-    Cost cost = begin_step();
+    RISCVAIACost cost = kvm_riscv_aia_begin();
     KVMRISCVVCPU *vcpu = RISCV_CPU(qemu_get_cpu(hartid))->kvm_vcpu;
     /* If the guest has run, the file may hold anything. */
     bool ok = riscv_imsic_regs_check(regs, hartid, errp) &&
-              riscv_imsic_regs_load(&kernel_aia, hartid, regs,
+              riscv_imsic_regs_load(&kvm_riscv_aia, hartid, regs,
                                     aia.stale_upper || vcpu->ran, errp);
 
     if (ok) {
         vcpu->loaded_file = true;
     }
+    cost = kvm_riscv_aia_since(&cost);
     trace_kvm_riscv_aia_load_imsic(hartid, regs->eidelivery,
-                                   accesses_since(&cost), us_since(&cost),
-                                   why(ok, errp));
+                                   cost.accesses, cost.us, why(ok, errp));
     return ok;
-}
-
-bool kvm_riscv_aia_reset_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
-                               Error **errp)
-{
-    Error *why = NULL;
-    bool wide;
-
-    regs->eidelivery = 0;
-    regs->eithreshold = 0;
-    memset(regs->eip, 0, regs->num_words * sizeof(uint32_t));
-    memset(regs->eie, 0, regs->num_words * sizeof(uint32_t));
-    if (!kvm_riscv_vcpu_is_reset_whole() &&
-        RISCV_CPU(qemu_get_cpu(hartid))->kvm_vcpu->ran) {
-        if (!riscv_imsic_is_wide(&kernel_aia, hartid, &wide, errp)) {
-            return false;
-        }
-        if (!wide) {
-            widen(NULL, hartid, &why);
-        }
-        if (why) {
-            /* The guest's own boot code cannot do more either. */
-            warn_reportf_err(why, "upper identities of hart %u are not "
-                             "reset: ", hartid);
-        }
-    }
-    return riscv_imsic_regs_load(&kernel_aia, hartid, regs, false, errp);
 }
 
 typedef struct PeekIMSIC {
@@ -568,7 +404,7 @@ static void do_peek_imsic(CPUState *cs, run_on_cpu_data arg)
 {
     PeekIMSIC *peek = arg.host_ptr;
 
-    peek->ok = riscv_imsic_regs_peek(&kernel_aia, kvm_arch_vcpu_id(cs),
+    peek->ok = riscv_imsic_regs_peek(&kvm_riscv_aia, kvm_arch_vcpu_id(cs),
                                      peek->regs, peek->whole, peek->errp);
 }
 
@@ -641,7 +477,8 @@ int kvm_riscv_aia_put_vcpu(CPUState *cs, int level, Error **errp)
                          cs->cpu_index);
         return ret;
     }
-    if (!riscv_imsic_regs_evaluate(&kernel_aia, kvm_arch_vcpu_id(cs), errp)) {
+    if (!riscv_imsic_regs_evaluate(&kvm_riscv_aia, kvm_arch_vcpu_id(cs),
+                                   errp)) {
         return -EIO;
     }
 
@@ -655,7 +492,7 @@ int kvm_riscv_aia_put_vcpu(CPUState *cs, int level, Error **errp)
         const RISCVAPLICRegs *regs = aia.off;
 
         aia.off = NULL;
-        if (!riscv_aplic_regs_enable(&kernel_aia, regs, errp)) {
+        if (!riscv_aplic_regs_enable(&kvm_riscv_aia, regs, errp)) {
             return -EIO;
         }
     }

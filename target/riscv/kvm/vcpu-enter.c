@@ -4,9 +4,10 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Some state of a vCPU follows only from KVM_RUN: which guest interrupt file it
- * has, whether a WFI sees a software interrupt, where a hart begins that is
- * being started.  So QEMU calls KVM_RUN while the machine stands, on a page of
- * its own, and gives the guest back all that the entry has changed.
+ * has, where a hart begins that is being started, whether a WFI sees a software
+ * interrupt.  So QEMU calls KVM_RUN while the machine stands.  For the last it
+ * enters the guest, on a page of its own, and gives the guest back all that the
+ * entry has changed.
  */
 
 #include "qemu/osdep.h"
@@ -94,6 +95,13 @@ int kvm_riscv_vcpu_put_owed(CPUState *cs, Error **errp)
     const struct RISCVEnterState *owed = vcpu->owed;
     int ret;
 
+    if (vcpu->owes_mp_state) {
+        ret = kvm_riscv_set_mp_state(cs, vcpu->owed_mp_state, errp);
+        if (ret < 0) {
+            return ret;
+        }
+        vcpu->owes_mp_state = false;
+    }
     if (!owed) {
         return 0;
     }
@@ -142,42 +150,85 @@ static bool kick_timer_create(clockid_t clock, timer_t *timer, Error **errp)
     return true;
 }
 
+void kvm_riscv_vcpu_take_over(CPUState *cs, Error **errp)
+{
+    sigset_t kick;
+    int ret;
+
+    sigemptyset(&kick);
+    sigaddset(&kick, SIG_IPI);
+    pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+    qatomic_set(&cs->kvm_run->immediate_exit, 1);
+    ret = kvm_vcpu_ioctl(cs, KVM_RUN, 0);
+    qatomic_set(&cs->kvm_run->immediate_exit, 0);
+    if (ret != -EINTR) {
+        error_setg(errp, "hart %d cannot be run by another thread (KVM_RUN: "
+                   "%d)", cs->cpu_index, ret);
+    }
+}
+
 /*
  * In KVM_RUN the kernel first has a stopped hart wait, then serves requests
- * such as this one, and then sees whether there is a signal, before it enters
- * the guest.  So the vCPU is made to wait, until a signal comes.  It comes too
- * early where the vCPU has not slept.
+ * such as a start, gives it the interrupt file that it is to have on this CPU,
+ * and then sees whether there is a signal, before it enters the guest.  So the
+ * vCPU is made to wait, until a signal comes.  It comes too early where the
+ * vCPU has not slept.
  */
-static void do_finish_start(CPUState *cs, run_on_cpu_data arg)
+int kvm_riscv_vcpu_wait_once(CPUState *cs, int64_t until, Error **errp)
 {
-    Error **errp = arg.host_ptr;
-    struct itimerspec delay = { .it_value.tv_nsec = SCALE_MS };
+    ERRP_GUARD();
+    KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
+    struct itimerspec delay = { .it_value.tv_nsec = SCALE_MS / 4 };
     struct rusage before, after;
+    uint32_t mp_state;
     timer_t timer;
     int ret;
 
-    if (!kick_timer_create(CLOCK_MONOTONIC, &timer, errp)) {
-        return;
+    if (kvm_riscv_vcpu_put_owed(cs, errp) < 0 ||
+        kvm_riscv_get_mp_state(cs, &mp_state, errp) < 0 ||
+        !kick_timer_create(CLOCK_MONOTONIC, &timer, errp)) {
+        return -EIO;
     }
-    if (kvm_riscv_set_mp_state(cs, KVM_MP_STATE_STOPPED, errp) == 0) {
-        do {
-            qatomic_set(&cs->kvm_run->immediate_exit, 0);
-            timer_settime(timer, 0, &delay, NULL);
-            getrusage(RUSAGE_THREAD, &before);
-            ret = kvm_vcpu_ioctl(cs, KVM_RUN, 0);
-            getrusage(RUSAGE_THREAD, &after);
-            delay.it_value.tv_nsec = MIN(delay.it_value.tv_nsec * 2,
-                                         SCALE_MS * 512);
-        } while (ret == -EINTR && after.ru_nvcsw == before.ru_nvcsw);
-        if (ret != -EINTR && cs->kvm_run->exit_reason != KVM_EXIT_FAIL_ENTRY) {
-            error_setg(errp, "KVM_RUN: %d, exit reason %u", ret,
-                       cs->kvm_run->exit_reason);
-        }
-        kvm_riscv_set_mp_state(cs, KVM_MP_STATE_RUNNABLE, *errp ? NULL : errp);
+    if (kvm_riscv_set_mp_state(cs, KVM_MP_STATE_STOPPED, errp) < 0) {
+        timer_delete(timer);
+        return -EIO;
     }
+    do {
+        qatomic_set(&cs->kvm_run->immediate_exit, 0);
+        /* Again and again: a signal that comes before KVM_RUN is lost. */
+        delay.it_interval = delay.it_value;
+        timer_settime(timer, 0, &delay, NULL);
+        getrusage(RUSAGE_THREAD, &before);
+        ret = kvm_vcpu_ioctl(cs, KVM_RUN, 0);
+        getrusage(RUSAGE_THREAD, &after);
+        delay.it_value.tv_nsec = MIN(delay.it_value.tv_nsec * 2,
+                                     SCALE_MS * 512);
+    } while (ret == -EINTR && after.ru_nvcsw == before.ru_nvcsw &&
+             qemu_clock_get_us(QEMU_CLOCK_REALTIME) < until);
     timer_delete(timer);
-    kvm_riscv_stale_csrs_entered();
     qatomic_set(&cs->kvm_run->immediate_exit, 0);
+    if (ret == 0 && cs->kvm_run->exit_reason == KVM_EXIT_FAIL_ENTRY) {
+        ret = -EBUSY;
+    } else if (ret == -EINTR) {
+        ret = 0;
+    } else {
+        error_setg(errp, "hart %d cannot wait (KVM_RUN: %d, exit reason %u)",
+                   cs->cpu_index, ret, cs->kvm_run->exit_reason);
+        ret = -EIO;
+    }
+    if (mp_state != KVM_MP_STATE_STOPPED &&
+        kvm_riscv_set_mp_state(cs, mp_state, *errp ? NULL : errp) < 0) {
+        vcpu->owes_mp_state = true;
+        vcpu->owed_mp_state = mp_state;
+        ret = -EIO;
+    }
+    return ret;
+}
+
+static void do_finish_start(CPUState *cs, run_on_cpu_data arg)
+{
+    kvm_riscv_vcpu_wait_once(cs, INT64_MAX, arg.host_ptr);
+    kvm_riscv_stale_csrs_entered();
     /* What was read before is no more. */
     cs->vcpu_dirty = false;
 }
@@ -198,7 +249,6 @@ void kvm_riscv_vcpu_finish_start(CPUState *cs)
 }
 
 /* Instructions */
-#define NOP             0x00000013
 #define SET_SIP_SSIP    0x14416073
 #define CLEAR_SIP_SSIP  0x14417073
 #define SW_ZERO_A0      0x00052023
@@ -239,9 +289,8 @@ static int run_enter_code(CPUState *cs, const EnterOnce *enter, Error **errp)
     }
     if (ret < 0 || run->exit_reason != KVM_EXIT_MMIO ||
         run->mmio.phys_addr != enter->store_gpa) {
-        error_setg(errp, "hart %d cannot enter the guest to get a guest "
-                   "interrupt file (KVM_RUN: %d, exit reason %u)",
-                   cs->cpu_index, ret, run->exit_reason);
+        error_setg(errp, "hart %d cannot enter the guest (KVM_RUN: %d, exit "
+                   "reason %u)", cs->cpu_index, ret, run->exit_reason);
         return -EIO;
     }
 
@@ -359,11 +408,6 @@ static int enter_once(CPUState *cs, uint32_t insn, Error **errp)
     }
     trace_kvm_riscv_vcpu_enter_once(cs->cpu_index, enter.ret);
     return enter.ret;
-}
-
-int kvm_riscv_vcpu_enter_once(CPUState *cs, Error **errp)
-{
-    return enter_once(cs, NOP, errp);
 }
 
 /*

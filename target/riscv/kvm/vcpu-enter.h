@@ -8,26 +8,35 @@
 #define RISCV_KVM_VCPU_ENTER_H
 
 /**
- * kvm_riscv_vcpu_enter_once - enter the guest on a page that does nothing
+ * kvm_riscv_vcpu_take_over - for a thread that calls KVM_RUN in a vCPU's stead
  *
- * The vCPU executes one store of ours, to an address where nothing is, with
- * interrupts off.  It is left as it was, but its interrupt file is then where
- * the kernel has it for a vCPU that runs on this CPU of the host.  With the
- * BQL held, the guest not running, from outside the vCPU's thread; the vCPU's
- * external interrupt must be evaluated again before it runs
- * (kvm_riscv_aia_put_vcpu()).
+ * Once, before the first kvm_riscv_vcpu_wait_once(): Linux 6.12 lets a new
+ * thread wait in KVM_RUN until all CPUs know of it.
+ */
+void kvm_riscv_vcpu_take_over(CPUState *cs, Error **errp);
+
+/**
+ * kvm_riscv_vcpu_wait_once - KVM_RUN, which does not enter the guest
+ * @until: when to give up, of QEMU_CLOCK_REALTIME in us
+ *
+ * The hart is stopped meanwhile, in the sense of SBI HSM, and then what it was
+ * before.  If it is being started, it begins; its interrupt file is where the
+ * kernel has it for a vCPU that runs on this CPU of the host.  The machine
+ * stands.  In the thread of the vCPU, or in one that has taken it over while
+ * the former does not do anything with it.
  *
  * Returns 0, -EBUSY (without an error) where the guest interrupt file that
  * hwaccel demands is not to be had, or another negative errno.
  */
-int kvm_riscv_vcpu_enter_once(CPUState *cs, Error **errp);
+int kvm_riscv_vcpu_wait_once(CPUState *cs, int64_t until, Error **errp);
 
 /**
- * kvm_riscv_vcpu_put_owed - give the guest back what an entry has changed
+ * kvm_riscv_vcpu_put_owed - give the guest back what an entry or a wait has
+ * changed
  *
- * Where that failed after the entry: the guest must neither run nor be saved
- * before.  In the vCPU's thread, or while the machine stands.  Returns 0 or a
- * negative errno.
+ * Where that has failed then: the guest must neither run nor be saved before.
+ * In the vCPU's thread, or while the machine stands.  Returns 0 or a negative
+ * errno.
  */
 int kvm_riscv_vcpu_put_owed(CPUState *cs, Error **errp);
 

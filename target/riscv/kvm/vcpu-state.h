@@ -52,6 +52,10 @@ typedef struct RISCVNoFile {
  * @loaded, @loaded_file: its registers, its interrupt file have come from the
  *     stream that is being loaded
  * @owed: registers of the guest that could not be put back, if any
+ * @owes_mp_state, @owed_mp_state: likewise its MP state
+ * @saved_file: what a save has read of its interrupt file, until its section
+ *     is written; or NULL
+ * @reset_upper: upper halves of its file have been seen to in this reset
  * @regs: what this kernel offers, sorted by id
  * @system_event: with which it has left KVM_RUN, see system-event.c; or 0
  * @stream, @stream_mp_state, @stream_system_event: what the stream holds
@@ -62,6 +66,10 @@ typedef struct KVMRISCVVCPU {
     bool loaded;
     bool loaded_file;
     struct RISCVEnterState *owed;
+    bool owes_mp_state;
+    uint32_t owed_mp_state;
+    struct RISCVIMSICRegs *saved_file;
+    bool reset_upper;
     uint32_t system_event;
     RISCVNoFile no_file;
     RISCVRegList regs;

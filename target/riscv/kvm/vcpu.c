@@ -217,6 +217,7 @@ int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
         return ret < 0 ? ret : kvm_riscv_aia_put_vcpu(cs, level, errp);
     }
     g_clear_pointer(&vcpu->owed, g_free);
+    vcpu->owes_mp_state = false;
 
     ret = kvm_riscv_put_reg_list(cs, vcpu->regs.value, errp);
     if (ret < 0) {

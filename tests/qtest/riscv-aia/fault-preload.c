@@ -199,6 +199,35 @@ static void hold_system_event(int vcpu)
     munmap(run, sizeof(*run));
 }
 
+static void watch_run(void)
+{
+    int32_t thread = qatomic_xchg(&control->bound, 0);
+    uint32_t n = qatomic_fetch_inc(&control->runs);
+
+    if (n < FAULT_RUNS) {
+        control->run[n] = (FaultRun){ syscall(SYS_gettid), sched_getcpu() };
+    }
+    if (thread) {
+        syscall(SYS_sched_setaffinity, thread, sizeof(control->bound_to),
+                &control->bound_to);
+    }
+    if (control->delay_ms) {
+        struct timespec end;
+
+        clock_gettime(CLOCK_MONOTONIC, &end);
+        end.tv_sec += control->delay_ms / 1000;
+        end.tv_nsec += control->delay_ms % 1000 * 1000000;
+        if (end.tv_nsec >= 1000000000) {
+            end.tv_sec++;
+            end.tv_nsec -= 1000000000;
+        }
+        /* QEMU's signals interrupt it. */
+        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL)) {
+            continue;
+        }
+    }
+}
+
 int ioctl(int fd, unsigned long request, ...)
 {
     va_list ap;
@@ -216,6 +245,9 @@ int ioctl(int fd, unsigned long request, ...)
     }
     if (control->moves) {
         may_move(fd, (uint32_t)request, arg);
+    }
+    if (control->watches && (uint32_t)request == KVM_RUN) {
+        watch_run();
     }
     ret = syscall(SYS_ioctl, fd, request, arg);
     if ((uint32_t)request == KVM_RUN) {

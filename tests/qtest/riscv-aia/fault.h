@@ -12,11 +12,17 @@
 #define FAULT_ENV "QTEST_RISCV_AIA_FAULT"
 #define FAULT_ANY UINT64_MAX
 #define FAULT_LOG 8192
+#define FAULT_RUNS 1024
 
 typedef struct FaultCall {
     uint64_t request;
     uint64_t subject;
 } FaultCall;
+
+typedef struct FaultRun {
+    int32_t thread;
+    int32_t cpu;
+} FaultRun;
 
 /**
  * FaultControl - which calls of ioctl() fail
@@ -37,6 +43,12 @@ typedef struct FaultCall {
  * @holds: whether a vCPU that has left KVM_RUN with a system event, a reset or
  *     a power-off, comes back with it only once it has been kicked
  * @held: the library's: how often one has been held so
+ * @watches: whether @run gets the calls of KVM_RUN
+ * @runs: the library's: how many there were
+ * @bound: a thread that is given @bound_to, CPUs of the host, at the next of
+ *     them, as an operator would; 0 for none
+ * @delay_ms: so long each of them waits first
+ * @run: the library's: the thread and the CPU of the host of each
  * @call: the library's: those that counted; the subject is the id of a
  *     register, or group << 32 | attr of an attribute
  */
@@ -55,6 +67,12 @@ typedef struct FaultControl {
     bool confines;
     bool holds;
     uint32_t held;
+    bool watches;
+    uint32_t runs;
+    int32_t bound;
+    uint64_t bound_to;
+    uint32_t delay_ms;
+    FaultRun run[FAULT_RUNS];
     FaultCall call[FAULT_LOG];
 } FaultControl;
 

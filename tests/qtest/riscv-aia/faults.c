@@ -406,7 +406,7 @@ static QTestState *take_files(void)
     AIACase c = tick;
     QTestState *qts;
 
-    c.harts = AIA_MAX_HARTS;
+    c.harts = AIA_MANY_FILES + 1;
     qts = aia_start(&c, c.from, "-S");
     pin_harts(qts, 1);
     aia_cont(qts);
@@ -432,7 +432,7 @@ static void move_into_software(AIAWatched *w)
 }
 
 /*
- * A save has each hart enter the guest to get a hardware file.  Whatever
+ * A save has KVM_RUN called for each hart to get a hardware file.  Whatever
  * fails then, the guest finds itself as it was.
  */
 static void test_save_enters(void)
@@ -469,7 +469,7 @@ static void test_save_enters(void)
         const Access *a = &g_array_index(some, Access, i);
         int error = errors[i % ARRAY_SIZE(errors)];
 
-        if (completes_store(a) || (is_attr(a) && !g_test_slow())) {
+        if (is_attr(a) && !g_test_slow()) {
             continue;
         }
         tell(a, error);

@@ -122,10 +122,13 @@ QTestState *aia_start(const AIACase *c, const char *mode, const char *more)
         ? g_strdup("-accel tcg -cpu max")
         : g_strdup_printf("-accel kvm,riscv-aia=%s,kernel-irqchip=%s "
                           "-cpu host", mode, c->irqchip);
+    /* Harts take turns in having a file, which takes its time. */
+    const char *patient = aia_guest_files() < AIA_MANY_FILES
+        ? "-global migration.x-downtime-limit=3000" : "";
     g_autofree char *args = g_strdup_printf(
         "-machine virt,aia=aplic-imsic -smp %u -m 16M -nodefaults "
-        "-display none %s -kernel %s/%s.elf %s %s %s", c->harts, accel,
-        g_getenv("QTEST_RISCV_AIA_GUESTS"), c->guest, sockets,
+        "-display none %s -kernel %s/%s.elf %s %s %s %s", c->harts, accel,
+        g_getenv("QTEST_RISCV_AIA_GUESTS"), c->guest, sockets, patient,
         c->options ?: "", more);
     QTestState *qts = init(c->binary, args);
     QDict *rsp;

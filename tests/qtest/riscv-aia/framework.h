@@ -202,6 +202,7 @@ void aia_add_few_files_tests(void);
 void aia_add_vcpu_tests(void);
 void aia_add_confined_tests(void);
 void aia_add_fault_tests(void);
+void aia_add_guest_file_tests(void);
 void aia_add_no_file_tests(void);
 void aia_add_pages_tests(void);
 void aia_add_phase_tests(void);

@@ -1,0 +1,224 @@
+/*
+ * The interrupt files of all harts: saved and reset together
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A kernel that reaches a software file 32 bits at a time can need a hardware
+ * one for each in turn (guest-file.c), and the host may have fewer of those
+ * than the guest has harts.
+ */
+
+#include "qemu/osdep.h"
+#include <linux/kvm.h>
+
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "system/kvm.h"
+#include "cpu.h"
+#include "hw/core/cpu.h"
+#include "trace/trace-target_riscv_kvm.h"
+#include "aia.h"
+#include "aia-files.h"
+#include "guest-file.h"
+#include "vcpu.h"
+#include "vcpu-enter.h"
+#include "vcpu-reg.h"
+#include "vcpu-state.h"
+
+static struct {
+    int mode;
+    uint32_t num_ids;
+    /* While files are saved: the harts whose files can only be read in part */
+    GPtrArray *narrow;
+} files;
+
+void kvm_riscv_aia_files_init(int mode, uint32_t num_ids)
+{
+    files.mode = mode;
+    files.num_ids = num_ids;
+}
+
+/*
+ * A hart owns a guest interrupt file, to which access is 64 bits wide, once
+ * KVM_RUN was called for it on a CPU with a free one; emulation never gives it
+ * one.
+ */
+static int lend_files(GPtrArray *harts, GuestFileVisit *visit, Error **errp)
+{
+    /* In hwaccel a file has to be where its hart will run. */
+    return kvm_riscv_guest_file_lend(&kvm_riscv_aia, harts,
+                                     files.mode == KVM_DEV_RISCV_AIA_MODE_AUTO,
+                                     visit, errp);
+}
+
+int kvm_riscv_aia_widen(void *opaque, uint32_t hart, Error **errp)
+{
+    g_autoptr(GPtrArray) harts = g_ptr_array_new();
+    CPUState *cs = qemu_get_cpu(hart);
+
+    if (files.mode == KVM_DEV_RISCV_AIA_MODE_EMUL) {
+        return -EOPNOTSUPP;
+    }
+    if (files.narrow) {
+        /* The start of a hart resets its file. */
+        if (!kvm_riscv_vcpu_is_stopped(cs)) {
+            g_ptr_array_add(files.narrow, cs);
+        }
+        return -EOPNOTSUPP;
+    }
+    g_ptr_array_add(harts, cs);
+    return lend_files(harts, NULL, errp);
+}
+
+static void forget_saved_file(KVMRISCVVCPU *vcpu)
+{
+    if (vcpu->saved_file) {
+        riscv_imsic_regs_free(vcpu->saved_file);
+        g_clear_pointer(&vcpu->saved_file, g_free);
+    }
+}
+
+static bool save_file(CPUState *cs, Error **errp)
+{
+    ERRP_GUARD();
+    KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
+    RISCVAIACost cost = kvm_riscv_aia_begin();
+    bool ok;
+
+    forget_saved_file(vcpu);
+    vcpu->saved_file = g_new0(RISCVIMSICRegs, 1);
+    riscv_imsic_regs_init(vcpu->saved_file, files.num_ids);
+    ok = kvm_riscv_vcpu_put_owed(cs, errp) == 0 &&
+         riscv_imsic_regs_save(&kvm_riscv_aia, kvm_arch_vcpu_id(cs),
+                               vcpu->saved_file, errp);
+    cost = kvm_riscv_aia_since(&cost);
+    trace_kvm_riscv_aia_save_imsic(cs->cpu_index, vcpu->saved_file->eidelivery,
+                                   cost.accesses, cost.us,
+                                   ok ? "" : error_get_pretty(*errp));
+    return ok;
+}
+
+/*
+ * Reads the files of all harts: those that can be read as they are first, since
+ * they may have to be given up for the others.
+ */
+bool kvm_riscv_aia_save_files(Error **errp)
+{
+    ERRP_GUARD();
+    g_autoptr(GPtrArray) narrow = g_ptr_array_new();
+    g_autoptr(Error) busy = NULL;
+    CPUState *cs;
+    bool ok = true;
+    int ret;
+
+    files.narrow = narrow;
+    CPU_FOREACH(cs) {
+        ok = ok && save_file(cs, errp);
+    }
+    files.narrow = NULL;
+    if (ok) {
+        ret = lend_files(narrow, save_file, &busy);
+        /* In hwaccel such a hart waits for its first file, and has not run. */
+        ok = !ret || (ret == -EBUSY &&
+                      files.mode == KVM_DEV_RISCV_AIA_MODE_HWACCEL);
+    }
+    if (!ok) {
+        CPU_FOREACH(cs) {
+            forget_saved_file(RISCV_CPU(cs)->kvm_vcpu);
+        }
+        if (busy) {
+            error_propagate_prepend(errp, g_steal_pointer(&busy),
+                                    "identities 32-63, 96-127 and so on "
+                                    "cannot be read: ");
+        }
+    }
+    return ok;
+}
+
+bool kvm_riscv_aia_save_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
+                              Error **errp)
+{
+    KVMRISCVVCPU *vcpu = RISCV_CPU(qemu_get_cpu(hartid))->kvm_vcpu;
+    RISCVIMSICRegs *file;
+
+    /* With a split irqchip the files are the first that is saved. */
+    if (!vcpu->saved_file && !kvm_riscv_aia_save_files(errp)) {
+        return false;
+    }
+    file = vcpu->saved_file;
+    g_assert(file->num_words == regs->num_words);
+    regs->eidelivery = file->eidelivery;
+    regs->eithreshold = file->eithreshold;
+    memcpy(regs->eip, file->eip, regs->num_words * sizeof(uint32_t));
+    memcpy(regs->eie, file->eie, regs->num_words * sizeof(uint32_t));
+    forget_saved_file(vcpu);
+    return true;
+}
+
+static bool reset_file(CPUState *cs, Error **errp)
+{
+    RISCVIMSICRegs regs;
+    bool ok;
+
+    riscv_imsic_regs_init(&regs, files.num_ids);
+    ok = riscv_imsic_regs_load(&kvm_riscv_aia, kvm_arch_vcpu_id(cs), &regs,
+                               false, errp);
+    riscv_imsic_regs_free(&regs);
+    return ok;
+}
+
+/*
+ * For kernels that do not reset a vCPU whole: the files of all harts that have
+ * run, at the first of them.
+ */
+static bool reset_upper_halves(Error **errp)
+{
+    g_autoptr(GPtrArray) narrow = g_ptr_array_new();
+    g_autoptr(Error) busy = NULL;
+    CPUState *cs;
+    bool wide;
+    int ret;
+
+    CPU_FOREACH(cs) {
+        KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
+
+        vcpu->reset_upper = vcpu->ran;
+        /* Lest KVM_RUN tells the old guest of steal time. */
+        if (vcpu->ran &&
+            (kvm_riscv_put_reg_list(cs, vcpu->regs.reset, errp) < 0 ||
+             !riscv_imsic_is_wide(&kvm_riscv_aia, kvm_arch_vcpu_id(cs), &wide,
+                                  errp) ||
+             (wide && !reset_file(cs, errp)))) {
+            return false;
+        }
+        if (vcpu->ran && !wide && files.mode != KVM_DEV_RISCV_AIA_MODE_EMUL) {
+            g_ptr_array_add(narrow, cs);
+        }
+    }
+    ret = lend_files(narrow, reset_file, &busy);
+    if (ret == -EBUSY) {
+        /* The guest's own boot code cannot do more either. */
+        warn_reportf_err(g_steal_pointer(&busy), "identities 32-63, 96-127 "
+                         "and so on are not reset: ");
+        return true;
+    }
+    error_propagate(errp, g_steal_pointer(&busy));
+    return ret == 0;
+}
+
+bool kvm_riscv_aia_reset_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
+                               Error **errp)
+{
+    KVMRISCVVCPU *vcpu = RISCV_CPU(qemu_get_cpu(hartid))->kvm_vcpu;
+
+    regs->eidelivery = 0;
+    regs->eithreshold = 0;
+    memset(regs->eip, 0, regs->num_words * sizeof(uint32_t));
+    memset(regs->eie, 0, regs->num_words * sizeof(uint32_t));
+    if (!kvm_riscv_vcpu_is_reset_whole() && vcpu->ran && !vcpu->reset_upper &&
+        !reset_upper_halves(errp)) {
+        return false;
+    }
+    vcpu->reset_upper = false;
+    return riscv_imsic_regs_load(&kvm_riscv_aia, hartid, regs, false, errp);
+}

@@ -1,0 +1,441 @@
+/*
+ * Saves that need guest interrupt files for harts in software files
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The guest is tests/guests/tick.c in auto mode, with more harts than there
+ * are files where they run: some are in software files then, with identities
+ * in upper halves, which kernels up to 7.2 can only read in a hardware file.
+ */
+
+#include "qemu/osdep.h"
+#include <sched.h>
+#include <sys/sysinfo.h>
+#include "migration/migration-qmp.h"
+#include "qobject/qdict.h"
+#include "qobject/qlist.h"
+#include "watched.h"
+
+#define CPU_0 1
+#define CPU_1 2
+
+#define SAVES 5
+
+/* Ten times that may be spent on files, which an emulated host needs. */
+#define PATIENT " -global migration.x-downtime-limit=3000"
+
+#define CONFINED " -sandbox on,obsolete=deny,elevateprivileges=deny," \
+                 "spawn=deny,resourcecontrol=deny"
+
+/* It takes the files of CPU 1, and keeps them though it stands. */
+static const AIACase taker = {
+    .guest = "tick", .from = "auto", .to = "auto", .irqchip = "on",
+    .harts = AIA_MANY_FILES + 1,
+};
+
+static const AIACase few = {
+    .guest = "tick", .from = "auto", .to = "auto", .irqchip = "on",
+    .harts = 2,
+};
+
+static const AIACase many = {
+    .move = &aia_move_file,
+    .guest = "tick", .from = "auto", .to = "auto", .irqchip = "on",
+    .harts = 2 * AIA_MANY_FILES + 2,
+    .options = PATIENT,
+};
+
+static void hart_threads(QTestState *qts, const AIACase *c, int *thread)
+{
+    QDict *rsp = qtest_qmp(qts, "{'execute': 'query-cpus-fast'}");
+    QListEntry *entry;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(rsp, "return"), entry) {
+        QDict *hart = qobject_to(QDict, qlist_entry_obj(entry));
+        int64_t index = qdict_get_int(hart, "cpu-index");
+
+        g_assert_cmpint(index, <, c->harts);
+        thread[index] = qdict_get_int(hart, "thread-id");
+    }
+    qobject_unref(rsp);
+}
+
+static uint64_t thread_cpus(int thread)
+{
+    uint64_t cpus[16] = { };
+
+    g_assert_cmpint(sched_getaffinity(thread, sizeof(cpus),
+                                      (cpu_set_t *)cpus), ==, 0);
+    return cpus[0];
+}
+
+static void bind_thread(int thread, uint64_t cpus)
+{
+    g_assert_cmpint(sched_setaffinity(thread, sizeof(cpus),
+                                      (cpu_set_t *)&cpus), ==, 0);
+}
+
+static void bind_harts(QTestState *qts, const AIACase *c, uint64_t cpus)
+{
+    int thread[AIA_MAX_HARTS];
+
+    hart_threads(qts, c, thread);
+    for (unsigned i = 0; i < c->harts; i++) {
+        bind_thread(thread[i], cpus);
+    }
+}
+
+static QTestState *start_taker(void)
+{
+    int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
+    uint64_t magic = AIA_REPORT + offsetof(TickReport, magic);
+    QTestState *qts = aia_start(&taker, taker.from, "-S");
+
+    bind_harts(qts, &taker, CPU_1);
+    aia_cont(qts);
+    while (qtest_readq(qts, magic) != TICK_MAGIC) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(5000);
+    }
+    aia_stop(qts);
+    return qts;
+}
+
+/* Returns whether it succeeded. */
+static bool save(AIAWatched *w, const char *uri)
+{
+    QTestState *qts = w->qts;
+    int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
+    bool completed = false, failed = false;
+
+    migrate_qmp(qts, NULL, uri, NULL, "{}");
+    while (!completed && !failed) {
+        QDict *info = migrate_query(qts);
+
+        completed = g_str_equal(qdict_get_str(info, "status"), "completed");
+        failed = g_str_equal(qdict_get_str(info, "status"), "failed");
+        qobject_unref(info);
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(1000);
+    }
+    return completed;
+}
+
+/*
+ * Has the harts of a guest, which have enabled identities in upper halves, run
+ * on CPU 1, where they get no file, and stop there.
+ */
+static void move_into_software(AIAWatched *w)
+{
+    bind_harts(w->qts, &few, CPU_1);
+    aia_cont(w->qts);
+    aia_tick_wait(w->qts, &few, 5);
+    aia_stop(w->qts);
+    w->fault->runs = 0;
+}
+
+static void start_few(AIAWatched *w, const char *more)
+{
+    g_autofree char *options = g_strdup_printf("-S" PATIENT "%s", more);
+
+    aia_watched_prepare(w);
+    aia_watched_start(w, &few, few.from, options);
+    bind_harts(w->qts, &few, CPU_0);
+    aia_tick_boot(w->qts, &few);
+    aia_stop(w->qts);
+    w->fault->watches = true;
+    move_into_software(w);
+}
+
+/*
+ * Whoever calls KVM_RUN does so where he may: harts' own threads on CPU 1,
+ * others on @cpus.
+ */
+static void check_runs(AIAWatched *w, uint64_t cpus)
+{
+    int thread[AIA_MAX_HARTS];
+    unsigned runs = w->fault->runs;
+
+    hart_threads(w->qts, &few, thread);
+    g_assert_cmpuint(runs, >, 0);
+    g_assert_cmpuint(runs, <=, FAULT_RUNS);
+    for (unsigned i = 0; i < runs; i++) {
+        const FaultRun *run = &w->fault->run[i];
+        uint64_t may = cpus;
+
+        for (unsigned hart = 0; hart < few.harts; hart++) {
+            if (run->thread == thread[hart]) {
+                may = CPU_1;
+            }
+        }
+        if (!(may & 1ULL << run->cpu)) {
+            g_test_message("run %u of %u: thread %d is on CPU %d, where it "
+                           "must not be", i, runs, run->thread, run->cpu);
+            g_test_fail();
+        }
+    }
+}
+
+static void check_cpus(AIAWatched *w, unsigned hart, uint64_t cpus)
+{
+    int thread[AIA_MAX_HARTS];
+
+    hart_threads(w->qts, &few, thread);
+    g_assert_cmphex(thread_cpus(thread[hart]), ==, cpus);
+}
+
+static bool needs_two_cpus(void)
+{
+    if (get_nprocs() < 2) {
+        g_test_skip("this host has but one CPU");
+        return false;
+    }
+    return true;
+}
+
+/*
+ * A second save in a row, of the devices alone, holds the same: the first has
+ * left the harts with files.
+ */
+static void check_saves(AIAWatched *w)
+{
+    AIAFiles f;
+
+    aia_files_init(&f);
+    if (!save(w, f.uri_a)) {
+        g_autofree char *words = aia_watched_words(w);
+
+        g_test_message("not saved: %s", words);
+        g_assert_not_reached();
+    }
+    qtest_qmp_assert_success(w->qts, "{'execute': 'xen-save-devices-state', "
+                             "'arguments': {'filename': %s, 'live': false}}",
+                             f.b);
+    aia_compare_streams(&few, f.a, f.b);
+    aia_files_free(&f);
+}
+
+static void end_few(AIAWatched *w)
+{
+    bind_harts(w->qts, &few, CPU_1);
+    aia_cont(w->qts);
+    aia_tick_wait(w->qts, &few, 5);
+    aia_watched_quit(w);
+}
+
+/*
+ * The threads of harts stay where they are bound to, which an operator may
+ * change meanwhile.
+ */
+static void test_bound(void)
+{
+    int thread[AIA_MAX_HARTS];
+    QTestState *other;
+    AIAWatched w;
+
+    if (!needs_two_cpus()) {
+        return;
+    }
+    other = start_taker();
+    start_few(&w, "");
+    check_saves(&w);
+    check_runs(&w, CPU_0 | CPU_1);
+    for (unsigned hart = 0; hart < few.harts; hart++) {
+        check_cpus(&w, hart, CPU_1);
+    }
+
+    move_into_software(&w);
+    hart_threads(w.qts, &few, thread);
+    w.fault->bound_to = CPU_0 | CPU_1;
+    w.fault->bound = thread[0];
+    check_saves(&w);
+    g_assert_cmpint(w.fault->bound, ==, 0);
+    check_cpus(&w, 0, CPU_0 | CPU_1);
+    check_cpus(&w, 1, CPU_1);
+    end_few(&w);
+    qtest_quit(other);
+}
+
+/*
+ * As libvirt starts QEMU, which may not choose CPUs then.  The rest of QEMU is
+ * bound to CPU 0, which has files left.
+ */
+static void test_forbidden(void)
+{
+    QTestState *other;
+    AIAWatched w;
+
+    if (!needs_two_cpus()) {
+        return;
+    }
+    other = start_taker();
+    start_few(&w, CONFINED);
+    bind_thread(qtest_pid(w.qts), CPU_0);
+    check_saves(&w);
+    check_runs(&w, CPU_0);
+    for (unsigned hart = 0; hart < few.harts; hart++) {
+        check_cpus(&w, hart, CPU_1);
+    }
+    end_few(&w);
+    qtest_quit(other);
+}
+
+/* Asserts that a save is refused, and says so. */
+static void check_refused(AIAWatched *w, const char *why)
+{
+    g_autofree char *words = NULL;
+    AIAFiles f;
+
+    aia_files_init(&f);
+    g_assert_false(save(w, f.uri_a));
+    words = aia_watched_words(w);
+    if (!g_regex_match_simple(why, words, 0, 0)) {
+        g_test_message("not refused for %s: %s", why, words);
+        g_test_fail();
+    }
+    aia_files_free(&f);
+}
+
+/* All of QEMU is bound to CPU 1: there is no file for it, also not on CPU 0. */
+static void test_refused(void)
+{
+    QTestState *other;
+    AIAWatched w;
+
+    if (!needs_two_cpus()) {
+        return;
+    }
+    other = start_taker();
+    start_few(&w, "");
+    bind_thread(qtest_pid(w.qts), CPU_1);
+    check_refused(&w, "cannot be read: harts 0, 1 get no .* on CPU 1 of");
+    check_runs(&w, CPU_1);
+    end_few(&w);
+    qtest_quit(other);
+}
+
+/* What takes too long is given up. */
+static void test_late(void)
+{
+    QTestState *other;
+    AIAWatched w;
+
+    if (!needs_two_cpus()) {
+        return;
+    }
+    other = start_taker();
+    start_few(&w, "");
+    migrate_set_parameter_int(w.qts, "downtime-limit", 50);
+    w.fault->delay_ms = 600;
+    check_refused(&w, "cannot be read: harts? .*1 gets? no .* 500 ms");
+    w.fault->delay_ms = 0;
+    migrate_set_parameter_int(w.qts, "downtime-limit", 10000);
+    check_saves(&w);
+    end_few(&w);
+    qtest_quit(other);
+}
+
+/* What all devices, and what ours of them, have taken of a save, in us */
+static double share_of_files(const char *words)
+{
+    static const char event[] = "vmstate_downtime_save type=non-iterable "
+                                "idstr=";
+    int64_t all = 0, ours = 0;
+
+    while ((words = strstr(words, event))) {
+        const char *took = strstr(words, "downtime=");
+
+        g_assert_nonnull(took);
+        words += strlen(event);
+        all += g_ascii_strtoll(took + strlen("downtime="), NULL, 10);
+        if (g_str_has_prefix(words, "riscv_imsic_kvm") ||
+            g_str_has_prefix(words, "riscv_aplic_kvm")) {
+            ours += g_ascii_strtoll(took + strlen("downtime="), NULL, 10);
+        }
+    }
+    g_assert_cmpint(all, >, 0);
+    g_test_message("APLIC and IMSIC: %" PRId64 " of %" PRId64 " us", ours, all);
+    return (double)ours / all;
+}
+
+static int compare_shares(const void *a, const void *b)
+{
+    return *(const double *)a < *(const double *)b ? -1 : 1;
+}
+
+/*
+ * Each CPU is tried once; a first hart gives up its file, which can take as
+ * many; then each that gets it gives it up for the next one.
+ */
+static void check_tries(const char *words)
+{
+    const char *event = strstr(words, "kvm_riscv_guest_file_lend ");
+    unsigned harts, tries;
+
+    g_assert_nonnull(event);
+    g_assert_cmpint(sscanf(event, "kvm_riscv_guest_file_lend harts:%u, "
+                           "tries:%u", &harts, &tries), ==, 2);
+    g_test_message("%u harts without a file, %u tries", harts, tries);
+    g_assert_cmpuint(harts, ==, many.harts - 2 * AIA_MANY_FILES);
+    g_assert_cmpuint(tries, <=, 2 + 2 + 2 * harts - 1);
+    g_assert_null(strstr(event + 1, "kvm_riscv_guest_file_lend "));
+}
+
+/*
+ * More harts than the host has files: those without take turns.  Half of them
+ * is on each CPU, since they must not move.
+ */
+static void test_many(void)
+{
+    int thread[AIA_MAX_HARTS];
+    double share[SAVES];
+    QTestState *to;
+    AIAWatched w;
+    AIAFiles f;
+
+    if (!needs_two_cpus()) {
+        return;
+    }
+    aia_files_init(&f);
+    memset(&w, 0, sizeof(w));
+    aia_watched_start(&w, &many, many.from, "-S"
+                      " -trace vmstate_downtime_save -trace 'kvm_riscv_*'");
+    hart_threads(w.qts, &many, thread);
+    for (unsigned i = 0; i < many.harts; i++) {
+        bind_thread(thread[i], i % 2 ? CPU_1 : CPU_0);
+    }
+    /* Harts that start without a file cannot enable identities 32-63. */
+    qtest_writeq(w.qts, AIA_REPORT + offsetof(TickReport, no_upper), 1);
+    aia_cont(w.qts);
+    aia_tick_wait(w.qts, &many, 1);
+    for (int i = 0; i < SAVES; i++) {
+        g_autofree char *before = aia_watched_words(&w);
+        g_autofree char *words = NULL;
+
+        g_assert_true(save(&w, f.uri_a));
+        words = aia_watched_words(&w);
+        share[i] = share_of_files(words);
+        check_tries(words);
+        qtest_qmp_assert_success(w.qts, "{'execute': 'cont'}");
+        aia_tick_wait(w.qts, &many, 1);
+    }
+    /* On a busy host it says little. */
+    qsort(share, SAVES, sizeof(share[0]), compare_shares);
+    g_test_message("share: %.3f, from %.3f to %.3f", share[SAVES / 2],
+                   share[0], share[SAVES - 1]);
+
+    to = aia_move_file.run(w.qts, &many);
+    aia_tick_wait(to, &many, 1);
+    qtest_quit(to);
+    unlink(w.words_file);
+    aia_files_free(&f);
+}
+
+void aia_add_guest_file_tests(void)
+{
+    qtest_add_func("riscv-aia/guest-files/bound", test_bound);
+    qtest_add_func("riscv-aia/guest-files/forbidden", test_forbidden);
+    qtest_add_func("riscv-aia/guest-files/refused", test_refused);
+    qtest_add_func("riscv-aia/guest-files/late", test_late);
+    qtest_add_func("riscv-aia/guest-files/many", test_many);
+}
