@@ -20,6 +20,7 @@
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/memalign.h"
+#include "qemu/units.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
 #include "cpu.h"
@@ -39,6 +40,9 @@
  */
 static const uint64_t enter_reg[] = {
     CORE_REG(regs.pc), CORE_REG(regs.a0), CSR_REG(sstatus), CSR_REG(satp),
+    /* What calls of the SBI take besides */
+    CORE_REG(regs.t0), CORE_REG(regs.t1), CORE_REG(regs.a1), CORE_REG(regs.a2),
+    CORE_REG(regs.a3), CORE_REG(regs.a6), CORE_REG(regs.a7),
 };
 
 static int set_enter_regs(CPUState *cs, const uint64_t *value, Error **errp)
@@ -254,6 +258,43 @@ void kvm_riscv_vcpu_finish_start(CPUState *cs)
 #define SW_ZERO_A0      0x00052023
 #define LOOP            0x0000006f
 
+/*
+ * Where they lie, and behind them calls of the SBI; the one after the last has
+ * extension 0 and the address of the store.  Which one is next is in memory:
+ * an entry that is repeated makes none twice.
+ */
+#define ENTER_BYTES     (16 * KiB)
+#define NEXT_OFFSET     120
+#define CALLS_OFFSET    128
+
+static const uint32_t call_insns[] = {
+    0x00000317,         /*    auipc  t1, 0 */
+    0x07833283,         /*    ld     t0, NEXT_OFFSET(t1) */
+    0x0002b883,         /* 1: ld     a7, 0(t0) */
+    0x02088863,         /*    beqz   a7, 2f */
+    0x0082b803,         /*    ld     a6, 8(t0) */
+    0x0102b503,         /*    ld     a0, 16(t0) */
+    0x0182b583,         /*    ld     a1, 24(t0) */
+    0x0202b603,         /*    ld     a2, 32(t0) */
+    0x0282b683,         /*    ld     a3, 40(t0) */
+    0x00000073,         /*    ecall */
+    0x02a2b823,         /*    sd     a0, 48(t0) */
+    0x02b2bc23,         /*    sd     a1, 56(t0) */
+    0x04028293,         /*    addi   t0, t0, 64 */
+    0x06533c23,         /*    sd     t0, NEXT_OFFSET(t1) */
+    0xfd1ff06f,         /*    j      1b */
+    0x0082b503,         /* 2: ld     a0, 8(t0) */
+    SW_ZERO_A0,
+    LOOP,
+};
+
+QEMU_BUILD_BUG_ON(sizeof(call_insns) > NEXT_OFFSET);
+QEMU_BUILD_BUG_ON(sizeof(RISCVSBICall) != 64);
+QEMU_BUILD_BUG_ON(offsetof(RISCVSBICall, arg) != 16);
+QEMU_BUILD_BUG_ON(offsetof(RISCVSBICall, error) != 48);
+QEMU_BUILD_BUG_ON(CALLS_OFFSET + (RISCV_SBI_CALLS_MAX + 1) *
+                  sizeof(RISCVSBICall) > ENTER_BYTES);
+
 /* CPU time for them, in seconds.  The machine stands while they run. */
 #define ENTER_LIMIT_S   10
 
@@ -289,8 +330,9 @@ static int run_enter_code(CPUState *cs, const EnterOnce *enter, Error **errp)
     }
     if (ret < 0 || run->exit_reason != KVM_EXIT_MMIO ||
         run->mmio.phys_addr != enter->store_gpa) {
-        error_setg(errp, "hart %d cannot enter the guest (KVM_RUN: %d, exit "
-                   "reason %u)", cs->cpu_index, ret, run->exit_reason);
+        error_setg(errp, "hart %d cannot enter the guest on a page of QEMU's "
+                   "(KVM_RUN: %d, exit reason %u)", cs->cpu_index, ret,
+                   run->exit_reason);
         return -EIO;
     }
 
@@ -312,11 +354,12 @@ static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
 {
     EnterOnce *enter = arg.host_ptr;
     KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
-    const uint64_t ours[] = { enter->code_gpa, enter->store_gpa, 0, 0 };
+    const uint64_t ours[ARRAY_SIZE(enter_reg)] = {
+        enter->code_gpa, enter->store_gpa,
+    };
     unsigned tries = 0;
     long began;
 
-    QEMU_BUILD_BUG_ON(ARRAY_SIZE(ours) != ARRAY_SIZE(enter_reg));
     /* Only run_enter_code() may answer -EBUSY. */
     enter->ret = -EIO;
     /* Kernels that leave CSRs alone (stale-csrs.c) all reset vCPUs whole. */
@@ -347,14 +390,14 @@ static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
     }
 }
 
-/* Finds a page of guest physical addresses at which there is nothing. */
-static uint64_t find_hole(uint64_t start)
+/* Finds guest physical addresses, of whole pages, at which there is nothing. */
+static uint64_t find_hole(uint64_t start, uint64_t size)
 {
     uint64_t page = qemu_real_host_page_size();
 
     for (uint64_t gpa = start; ; gpa += page) {
         MemoryRegionSection section =
-            memory_region_find(get_system_memory(), gpa, page);
+            memory_region_find(get_system_memory(), gpa, size);
 
         if (!section.mr) {
             return gpa;
@@ -363,51 +406,117 @@ static uint64_t find_hole(uint64_t start)
     }
 }
 
-/* Has the vCPU enter the guest for @insn and one store. */
-static int enter_once(CPUState *cs, uint32_t insn, Error **errp)
-{
-    const uint32_t insns[] = { insn, SW_ZERO_A0, LOOP };
-    uint64_t page = qemu_real_host_page_size();
+/* The page of entries, where the guest has it */
+static struct {
     /* For good: a slot that cannot be removed is taken again by the next. */
-    static void *code;
-    EnterOnce enter = { .errp = errp };
+    void *code;
+    uint64_t code_gpa;
+    uint64_t store_gpa;
+    unsigned users;
+} enter_page;
+
+static int set_enter_slot(uint64_t size)
+{
     struct kvm_userspace_memory_region slot = {
         /* The last one; kvm-all.c gives out the first. */
         .slot = kvm_check_extension(kvm_state, KVM_CAP_NR_MEMSLOTS) - 1,
-        .memory_size = page,
+        .memory_size = size,
+        .guest_phys_addr = enter_page.code_gpa,
+        .userspace_addr = (uintptr_t)enter_page.code,
     };
+
+    return kvm_vm_ioctl(kvm_state, KVM_SET_USER_MEMORY_REGION, &slot);
+}
+
+int kvm_riscv_vcpu_begin_entries(Error **errp)
+{
+    uint64_t page = qemu_real_host_page_size();
     int ret;
 
-    if (!code) {
-        code = qemu_memalign(page, page);
-        memset(code, 0, page);
+    if (enter_page.users++) {
+        return 0;
     }
-    memcpy(code, insns, sizeof(insns));
-    flush_idcache_range((uintptr_t)code, (uintptr_t)code, sizeof(insns));
-    slot.userspace_addr = (uintptr_t)code;
-
-    enter.code_gpa = find_hole(0);
-    enter.store_gpa = find_hole(enter.code_gpa + page);
-    slot.guest_phys_addr = enter.code_gpa;
-
-    ret = kvm_vm_ioctl(kvm_state, KVM_SET_USER_MEMORY_REGION, &slot);
+    if (!enter_page.code) {
+        enter_page.code = qemu_memalign(page, ENTER_BYTES);
+        memset(enter_page.code, 0, ENTER_BYTES);
+    }
+    enter_page.code_gpa = find_hole(0, ENTER_BYTES);
+    enter_page.store_gpa = find_hole(enter_page.code_gpa + ENTER_BYTES, page);
+    ret = set_enter_slot(ENTER_BYTES);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "no KVM memory slot for a page at 0x%"
-                         PRIx64, enter.code_gpa);
+                         PRIx64, enter_page.code_gpa);
+        enter_page.users--;
         return -EIO;
     }
-    run_on_cpu(cs, do_enter_once, RUN_ON_CPU_HOST_PTR(&enter));
-    slot.memory_size = 0;
-    ret = kvm_vm_ioctl(kvm_state, KVM_SET_USER_MEMORY_REGION, &slot);
+    return 0;
+}
+
+int kvm_riscv_vcpu_end_entries(Error **errp)
+{
+    int ret;
+
+    if (--enter_page.users) {
+        return 0;
+    }
+    ret = set_enter_slot(0);
     if (ret < 0) {
-        if (enter.ret != -EIO) {
-            error_setg_errno(errp, -ret, "the KVM memory slot at 0x%" PRIx64
-                             " cannot be removed", enter.code_gpa);
-        }
+        error_setg_errno(errp, -ret, "the KVM memory slot at 0x%" PRIx64
+                         " cannot be removed", enter_page.code_gpa);
+        return -EIO;
+    }
+    return 0;
+}
+
+/*
+ * Has the vCPU enter the guest for instructions that end with one store.
+ * @calls: for call_insns, or NULL; gets their results
+ */
+static int enter(CPUState *cs, const uint32_t *insns, size_t bytes,
+                 RISCVSBICall *calls, unsigned num, Error **errp)
+{
+    EnterOnce enter = { .errp = errp };
+    void *code;
+
+    if (kvm_riscv_vcpu_begin_entries(errp) < 0) {
+        return -EIO;
+    }
+    enter.code_gpa = enter_page.code_gpa;
+    enter.store_gpa = enter_page.store_gpa;
+    code = enter_page.code;
+    memcpy(code, insns, bytes);
+    flush_idcache_range((uintptr_t)code, (uintptr_t)code, bytes);
+    if (calls) {
+        RISCVSBICall *last;
+
+        g_assert(num <= RISCV_SBI_CALLS_MAX);
+        stq_le_p(code + NEXT_OFFSET, enter.code_gpa + CALLS_OFFSET);
+        last = mempcpy(code + CALLS_OFFSET, calls, num * sizeof(*calls));
+        *last = (RISCVSBICall) { .fid = enter.store_gpa };
+    }
+    run_on_cpu(cs, do_enter_once, RUN_ON_CPU_HOST_PTR(&enter));
+    if (calls) {
+        memcpy(calls, code + CALLS_OFFSET, num * sizeof(*calls));
+    }
+    if (kvm_riscv_vcpu_end_entries(enter.ret == -EIO ? NULL : errp) < 0) {
         return -EIO;
     }
     trace_kvm_riscv_vcpu_enter_once(cs->cpu_index, enter.ret);
     return enter.ret;
+}
+
+/* Has the vCPU enter the guest for @insn and one store. */
+static int enter_once(CPUState *cs, uint32_t insn, Error **errp)
+{
+    const uint32_t insns[] = { insn, SW_ZERO_A0, LOOP };
+
+    return enter(cs, insns, sizeof(insns), NULL, 0, errp);
+}
+
+int kvm_riscv_vcpu_call_sbi(CPUState *cs, RISCVSBICall *calls, unsigned num,
+                            Error **errp)
+{
+    return enter(cs, call_insns, sizeof(call_insns), calls, num, errp);
 }
 
 /*

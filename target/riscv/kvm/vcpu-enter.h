@@ -31,6 +31,46 @@ void kvm_riscv_vcpu_take_over(CPUState *cs, Error **errp);
 int kvm_riscv_vcpu_wait_once(CPUState *cs, int64_t until, Error **errp);
 
 /**
+ * kvm_riscv_vcpu_begin_entries, kvm_riscv_vcpu_end_entries
+ *
+ * Around several entries, which are cheaper so: the guest has the page all the
+ * while.  With the BQL held.  Return 0 or a negative errno; each beginning that
+ * succeeds needs its end.
+ */
+int kvm_riscv_vcpu_begin_entries(Error **errp);
+int kvm_riscv_vcpu_end_entries(Error **errp);
+
+/**
+ * struct RISCVSBICall - a call of the SBI, and what it has answered
+ * @ext: extension, not 0
+ * @fid: function
+ */
+typedef struct RISCVSBICall {
+    uint64_t ext;
+    uint64_t fid;
+    uint64_t arg[4];
+    int64_t error;
+    uint64_t value;
+} RISCVSBICall;
+
+#define RISCV_SBI_CALLS_MAX 252
+
+/**
+ * kvm_riscv_vcpu_call_sbi - have the vCPU make calls of the SBI
+ * @calls: at most RISCV_SBI_CALLS_MAX, of an extension that KVM itself serves
+ *
+ * In one entry into the guest, on a page of QEMU's.  With the BQL held, the
+ * guest not running, from outside the vCPU's thread; the vCPU's external
+ * interrupt must be evaluated again before it runs (kvm_riscv_aia_put_vcpu()).
+ *
+ * Returns 0, -EBUSY (without an error) where the guest interrupt file that
+ * hwaccel demands is not to be had, or another negative errno.  Where that is
+ * an error the calls may have been made all the same: then their answers tell.
+ */
+int kvm_riscv_vcpu_call_sbi(CPUState *cs, RISCVSBICall *calls, unsigned num,
+                            Error **errp);
+
+/**
  * kvm_riscv_vcpu_put_owed - give the guest back what an entry or a wait has
  * changed
  *
