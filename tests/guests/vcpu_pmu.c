@@ -13,25 +13,7 @@
  * told[2]: whether there is shared memory for counters that are stopped
  */
 
-#include "vcpu.h"
-
-#define SBI_BASE_PROBE 3
-
-#define SBI_PMU             0x504d55
-#define SBI_PMU_NUM         0
-#define SBI_PMU_CONFIG      2
-#define SBI_PMU_START       3
-#define SBI_PMU_STOP        4
-#define SBI_PMU_SET_SHMEM   7
-#define SBI_PMU_LAST        8   /* event_get_info */
-
-#define CONFIG_CLEAR        (1 << 1)
-#define START_SET_VALUE     (1 << 0)
-#define STOP_RESET          (1 << 0)
-#define STOP_TAKE_SNAPSHOT  (1 << 1)
-
-#define SBI_ERR_NOT_SUPPORTED   -2
-#define SBI_ERR_ALREADY_STOPPED -8
+#include "pmu.h"
 
 #define CAUSE_ILLEGAL 2
 
@@ -47,12 +29,7 @@ static const unsigned int counters[] = { COUNTER_CYCLES, COUNTER_INSTRET };
 /* More than any host counts while this guest runs */
 #define TOO_MANY (1UL << 48)
 
-/* What a hypervisor writes when a counter is stopped */
-static struct Snapshot {
-    uint64_t overflow;
-    volatile uint64_t value[64]; /* the hypervisor's */
-    uint64_t reserved[447];
-} snapshot __attribute__((aligned(4096)));
+static Snapshot snapshot __attribute__((aligned(4096)));
 
 /* Whether the next illegal instruction is one to be counted, and how many */
 static volatile bool may_trap; /* by what an asm statement does */
@@ -65,21 +42,6 @@ void trap(Frame *frame, unsigned long hart, unsigned long cause)
     }
     traps++;
     frame->x[0] += 4;
-}
-
-static struct sbiret pmu(long fid, long arg0, long arg1, long arg2, long arg3)
-{
-    register long a0 asm("a0") = arg0;
-    register long a1 asm("a1") = arg1;
-    register long a2 asm("a2") = arg2;
-    register long a3 asm("a3") = arg3;
-    register long a4 asm("a4") = 0;
-    register long a6 asm("a6") = fid;
-    register long a7 asm("a7") = SBI_PMU;
-
-    asm volatile("ecall" : "+r"(a0), "+r"(a1)
-                 : "r"(a2), "r"(a3), "r"(a4), "r"(a6), "r"(a7) : "memory");
-    return (struct sbiret){ a0, a1 };
 }
 
 static uint64_t read_counter(unsigned int counter)
@@ -197,7 +159,7 @@ void main(unsigned long hart)
     set_up_traps(hart);
     /* Without these counters not every kernel sets it. */
     check_equal("scounteren at reset", hart, csr_read(scounteren), 7);
-    report.told[0] = sbi(SBI_BASE, SBI_BASE_PROBE, SBI_PMU, 0, 0).value != 0;
+    report.told[0] = has_pmu();
     report.told[1] = illegal_counters();
     if (report.told[0]) {
         check_there();
@@ -207,8 +169,7 @@ void main(unsigned long hart)
         check_not_there();
         checkpoint();
         check_not_there();
-        check_equal("whether SBI PMU is there", 0,
-                    sbi(SBI_BASE, SBI_BASE_PROBE, SBI_PMU, 0, 0).value, 0);
+        check_equal("whether SBI PMU is there", 0, has_pmu(), 0);
     }
     pass();
 }

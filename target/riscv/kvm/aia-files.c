@@ -22,6 +22,7 @@
 #include "guest-file.h"
 #include "vcpu.h"
 #include "vcpu-enter.h"
+#include "vcpu-pmu.h"
 #include "vcpu-reg.h"
 #include "vcpu-state.h"
 
@@ -68,6 +69,15 @@ int kvm_riscv_aia_widen(void *opaque, uint32_t hart, Error **errp)
     }
     g_ptr_array_add(harts, cs);
     return lend_files(harts, NULL, errp);
+}
+
+bool kvm_riscv_aia_waits_for_file(CPUState *cs)
+{
+    bool wide;
+
+    return files.mode == KVM_DEV_RISCV_AIA_MODE_HWACCEL && files.num_ids &&
+           riscv_imsic_is_wide(&kvm_riscv_aia, kvm_arch_vcpu_id(cs), &wide,
+                               NULL) && !wide;
 }
 
 static void forget_saved_file(KVMRISCVVCPU *vcpu)
@@ -142,7 +152,8 @@ bool kvm_riscv_aia_save_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
     RISCVIMSICRegs *file;
 
     /* With a split irqchip the files are the first that is saved. */
-    if (!vcpu->saved_file && !kvm_riscv_aia_save_files(errp)) {
+    if (!vcpu->saved_file &&
+        !(kvm_riscv_pmu_ask(errp) && kvm_riscv_aia_save_files(errp))) {
         return false;
     }
     file = vcpu->saved_file;

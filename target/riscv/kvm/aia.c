@@ -41,6 +41,7 @@
 #include "shape.h"
 #include "vcpu.h"
 #include "vcpu-config.h"
+#include "vcpu-pmu.h"
 #include "vcpu-state.h"
 
 static struct {
@@ -329,7 +330,8 @@ bool kvm_riscv_aia_save_aplic(RISCVAPLICRegs *regs, Error **errp)
 {
     ERRP_GUARD();
     RISCVAIACost cost = kvm_riscv_aia_begin();
-    bool ok = riscv_aplic_regs_save(&kvm_riscv_aia, regs, aia.driven, errp);
+    bool ok = kvm_riscv_pmu_ask(errp) &&
+              riscv_aplic_regs_save(&kvm_riscv_aia, regs, aia.driven, errp);
 
     if (ok && aia.off) {
         /* Saved again before it ever ran here. */

@@ -52,6 +52,13 @@ bool kvm_riscv_aia_peek_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
                               bool *whole, Error **errp);
 
 /**
+ * kvm_riscv_aia_waits_for_file - whether hwaccel keeps a hart from running
+ *
+ * Since it was reset, for it gives no file away.  With the guest not running.
+ */
+bool kvm_riscv_aia_waits_for_file(CPUState *cs);
+
+/**
  * kvm_riscv_aia_put_vcpu - the AIA's part after a vCPU's registers were put
  * @level: as of kvm_arch_put_registers()
  *

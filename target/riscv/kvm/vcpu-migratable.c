@@ -21,10 +21,7 @@
 #include "cpu.h"
 #include "trace/trace-target_riscv_kvm.h"
 #include "vcpu-migratable.h"
-
-#define SBI_EXT_REG(name) (KVM_REG_RISCV | KVM_REG_SIZE_U64 | \
-                           KVM_REG_RISCV_SBI_EXT | KVM_REG_RISCV_SBI_SINGLE | \
-                           KVM_RISCV_SBI_EXT_##name)
+#include "vcpu-reg.h"
 
 typedef struct LeftOut {
     uint64_t id;

@@ -12,6 +12,10 @@
 #define CSR_REG(name)  (KVM_REG_RISCV | KVM_REG_SIZE_U64 | \
                         KVM_REG_RISCV_CSR | KVM_REG_RISCV_CSR_REG(name))
 
+#define SBI_EXT_REG(name) (KVM_REG_RISCV | KVM_REG_SIZE_U64 | \
+                           KVM_REG_RISCV_SBI_EXT | KVM_REG_RISCV_SBI_SINGLE | \
+                           KVM_RISCV_SBI_EXT_##name)
+
 /**
  * kvm_riscv_get_reg, kvm_riscv_set_reg - KVM_GET_ONE_REG, KVM_SET_ONE_REG
  * @id: KVM_REG_*, of at most 64 bits

@@ -45,6 +45,21 @@ typedef struct RISCVNoFile {
 } RISCVNoFile;
 
 /**
+ * struct RISCVPMU - performance counters, see vcpu-pmu.c
+ *
+ * @asked: @area is what the kernel has; else it has to be asked
+ * @area: guest physical address of the snapshot area, or RISCV_PMU_NO_AREA
+ * @stream_area: what the stream holds
+ * @first_value: what the area had where it was marked
+ */
+typedef struct RISCVPMU {
+    bool asked;
+    uint64_t area;
+    uint64_t stream_area;
+    uint64_t first_value;
+} RISCVPMU;
+
+/**
  * struct KVMRISCVVCPU - what a vCPU has and QEMU's sections do not carry
  *
  * @ran: in this process, perhaps in a state that a load replaced; but not since
@@ -72,6 +87,7 @@ typedef struct KVMRISCVVCPU {
     bool reset_upper;
     uint32_t system_event;
     RISCVNoFile no_file;
+    RISCVPMU pmu;
     RISCVRegList regs;
     RISCVRegList stream;
     uint32_t stream_mp_state;

@@ -28,6 +28,7 @@
 #include "vcpu-config.h"
 #include "vcpu-enter.h"
 #include "vcpu-migratable.h"
+#include "vcpu-pmu.h"
 #include "vcpu-reg.h"
 #include "vcpu-state.h"
 
@@ -90,6 +91,7 @@ static void vm_state_change(void *opaque, bool running, RunState state)
 
     if (running) {
         RISCV_CPU(cs)->kvm_vcpu->ran = true;
+        kvm_riscv_pmu_forget(cs);
         kvm_riscv_stale_csrs_release();
         return;
     }
@@ -161,6 +163,7 @@ int kvm_riscv_vcpu_init(CPUState *cs)
         return ret;
     }
     RISCV_CPU(cs)->kvm_vcpu = g_new0(KVMRISCVVCPU, 1);
+    kvm_riscv_pmu_init(cs);
     /* A guest that is not to move does not need to be carried. */
     if (kvm_riscv_vcpu_list_regs(cs, &err) < 0) {
         if (blocker) {
@@ -196,6 +199,7 @@ void kvm_riscv_vcpu_reset(CPUState *cs)
         return;
     }
     vcpu->system_event = 0;
+    kvm_riscv_pmu_reset(cs);
     memcpy(vcpu->regs.value, vcpu->regs.reset,
            vcpu->regs.num * sizeof(uint64_t));
     kvm_riscv_vcpu_config_reset();
@@ -228,7 +232,8 @@ int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
     if (level == KVM_PUT_FULL_STATE) {
         ret = kvm_riscv_set_mp_state(cs, vcpu->mp_state, errp);
         if (!ret && vcpu->mp_state == KVM_MP_STATE_RUNNABLE) {
-            ret = kvm_riscv_vcpu_put_software_interrupt(cs, errp);
+            ret = kvm_riscv_pmu_put(cs, errp) ?:
+                  kvm_riscv_vcpu_put_software_interrupt(cs, errp);
         }
         if (ret < 0) {
             return ret;
@@ -250,6 +255,7 @@ static int vcpu_pre_save(void *opaque)
     int ret;
 
     ret = kvm_riscv_vcpu_put_owed(cs, &err) ?:
+          (kvm_riscv_pmu_ask(&err) ? 0 : -EIO) ?:
           kvm_riscv_get_mp_state(cs, &vcpu->mp_state, &err);
     if (ret < 0) {
         error_report_err(err);
@@ -270,6 +276,7 @@ static int vcpu_pre_save(void *opaque)
     vcpu->stream = vcpu->regs;
     vcpu->stream_mp_state = vcpu->mp_state;
     vcpu->stream_system_event = vcpu->system_event;
+    vcpu->pmu.stream_area = vcpu->pmu.area;
     return 0;
 }
 
@@ -286,8 +293,9 @@ static int vcpu_pre_load(void *opaque)
     KVMRISCVVCPU *vcpu = RISCV_CPU(opaque)->kvm_vcpu;
 
     riscv_reg_list_free(&vcpu->stream);
-    /* Its subsection is only there where there is an event. */
+    /* Their subsections are only there where there is something to tell. */
     vcpu->stream_system_event = 0;
+    vcpu->pmu.stream_area = RISCV_PMU_NO_AREA;
     return 0;
 }
 
@@ -402,6 +410,7 @@ static int vcpu_post_load(void *opaque, int version_id)
     }
     load_timer(&cpu->env);
     vcpu->system_event = vcpu->stream_system_event;
+    vcpu->pmu.area = vcpu->pmu.stream_area;
     vcpu->loaded = true;
     return 0;
 }
@@ -443,6 +452,7 @@ const VMStateDescription vmstate_kvm_riscv_vcpu = {
     },
     .subsections = (const VMStateDescription * const []) {
         &vmstate_kvm_riscv_system_event,
+        &vmstate_kvm_riscv_pmu,
         NULL
     },
 };

@@ -139,6 +139,82 @@ static QTestState *move_pmu(QTestState *from, const AIACase *c)
     return to;
 }
 
+/* vcpu_counters: what a source that refuses to move its guest has said */
+static char *refusals;
+
+static void test_counters(const void *opaque)
+{
+    AIACase c = *(const AIACase *)opaque;
+    g_autofree char *options = NULL;
+    int fd = g_file_open_tmp("riscv-aia-refusals-XXXXXX", &refusals, NULL);
+
+    g_assert_cmpint(fd, >=, 0);
+    close(fd);
+    options = g_strdup_printf("2>>%s", refusals);
+    c.options = options;
+    aia_test_check(&c);
+    unlink(refusals);
+    g_clear_pointer(&refusals, g_free);
+}
+
+/* All harts have the same counters in use; each is named with all of them. */
+static void assert_counters_named(const char *said, uint64_t open,
+                                  unsigned harts)
+{
+    g_autoptr(GString) what = g_string_new(NULL);
+
+    g_test_message("refused: %s", said);
+    for (unsigned hart = 0; hart < harts; hart++) {
+        const char *comma = "";
+
+        g_string_append_printf(what, "%shart %u: ", hart ? "; " : "", hart);
+        for (unsigned i = 0; i < 64; i++) {
+            if (open >> i & 1) {
+                g_string_append_printf(what, "%s%u", comma, i);
+                comma = ", ";
+            }
+        }
+    }
+    g_assert_nonnull(strstr(said, what->str));
+    g_assert_nonnull(strstr(said, "close them in the guest"));
+}
+
+/* While counters are in use, no way out; the guest goes on where it was. */
+static QTestState *stay_with_counters(QTestState *qts, const AIACase *c,
+                                      uint64_t open)
+{
+    static const char *const other[] = { "completed", "cancelled", NULL };
+    g_autofree char *migrate = NULL, *savevm = NULL;
+    AIAFiles f;
+
+    aia_files_init(&f);
+    migrate_set_capability(qts, "events", true);
+    migrate_qmp(qts, NULL, f.uri_a, NULL, "{}");
+    wait_for_migration_status(qts, "failed", (const char **)other);
+    g_assert_true(g_file_get_contents(refusals, &migrate, NULL, NULL));
+    assert_counters_named(migrate, open, c->harts);
+
+    aia_disk_add(qts, f.disk);
+    savevm = qtest_hmp(qts, "savevm snap");
+    assert_counters_named(savevm, open, c->harts);
+    aia_disk_remove(qts);
+    aia_files_free(&f);
+    if (!aia_is_running(qts)) {
+        qtest_qmp_eventwait(qts, "RESUME");
+    }
+    return qts;
+}
+
+static QTestState *move_counters(QTestState *from, const AIACase *c)
+{
+    uint64_t open = read_told(from, 0);
+
+    if (!read_told(from, 1)) {
+        g_test_message("without SBI PMU");
+    }
+    return open ? stay_with_counters(from, c, open) : run_inner(from, c);
+}
+
 /* Where the guest has counters all ways out are blocked, and it goes on. */
 static QTestState *stay(QTestState *qts, const AIACase *c)
 {
@@ -468,6 +544,7 @@ VCPU_MOVES(starting, move_starting);
 VCPU_MOVES(timed, move_timed);
 VCPU_MOVES(of_sbi, move_sbi);
 VCPU_MOVES(of_pmu, move_pmu);
+VCPU_MOVES(counters, move_counters);
 
 /*
  * What is run always: each guest in a mode or two, each mode and each move
@@ -487,6 +564,8 @@ static const struct {
     { "vcpu_timer", timed, 3, aia_test_check, { "emul", "auto", NULL } },
     { "vcpu_sbi", of_sbi, 2, aia_test_check, { NULL, "emul", "auto" } },
     { "vcpu_pmu", of_pmu, 1, test_pmu, { "auto", "auto", NULL } },
+    { "vcpu_counters", counters, 2, test_counters,
+      { "hwaccel", "auto", "emul" } },
 };
 
 /*

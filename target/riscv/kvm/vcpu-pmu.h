@@ -1,0 +1,47 @@
+/*
+ * Performance counters of a vCPU (SBI PMU), which no register shows
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef RISCV_KVM_VCPU_PMU_H
+#define RISCV_KVM_VCPU_PMU_H
+
+#include "migration/vmstate.h"
+
+/* Subsection of vmstate_kvm_riscv_vcpu; the opaque is the RISCVCPU. */
+extern const VMStateDescription vmstate_kvm_riscv_pmu;
+
+/* No snapshot area; also what the SBI takes for none */
+#define RISCV_PMU_NO_AREA UINT64_MAX
+
+/**
+ * kvm_riscv_pmu_ask - ask all vCPUs for counters in use and snapshot areas
+ *
+ * Before the first section is saved, and once for each time that the machine
+ * stands: this waits for the vCPUs' threads.  Returns false where a counter is
+ * in use, which cannot be saved.
+ */
+bool kvm_riscv_pmu_ask(Error **errp);
+
+/* A new vCPU has nothing. */
+void kvm_riscv_pmu_init(CPUState *cs);
+
+/* The guest runs: what was asked is no more true. */
+void kvm_riscv_pmu_forget(CPUState *cs);
+
+/*
+ * Closes counters and takes the snapshot area away where the guest has run.
+ * Before KVM resets the vCPU.
+ */
+void kvm_riscv_pmu_reset(CPUState *cs);
+
+/**
+ * kvm_riscv_pmu_put - give the vCPU the snapshot area that was loaded
+ *
+ * After the registers and the MP state of a hart that is not
+ * stopped, with the guest's memory loaded.  Returns 0 or a negative errno.
+ */
+int kvm_riscv_pmu_put(CPUState *cs, Error **errp);
+
+#endif
