@@ -275,6 +275,16 @@ class Guest:
                               self.console.lines[seen:]),
                   60, 'waiting for an answer on its serial port')
 
+    def ask(self, command):
+        """Sends a command of heartbeat.c; returns what it answers."""
+        def answer():
+            return next((line[len('SAY '):] for line in
+                         self.console.lines[seen:] if line.startswith('SAY ')),
+                        None)
+        seen = len(self.console.lines)
+        self.host.send(self._tty, f'{command}\n'.encode())
+        return self.wait(answer, 60, 'waiting for an answer on its serial port')
+
     def quit(self):
         """Ends its QEMU by a command."""
         if self.job.status is None:

@@ -3,6 +3,7 @@
 
 import itertools
 import os
+import re
 import sys
 import unittest
 
@@ -265,6 +266,42 @@ class Failures(CrossHostTest):
         guest.wait(lambda: guests.ended(guest), 120,
                    'waiting for the end of the migration')
         self.goes_on(guest, first)
+
+
+class Counters(CrossHostTest):
+    """Performance counters, of which KVM tells nothing."""
+
+    def check_counting(self, guest):
+        counted = re.fullmatch(r'counted (\d+)', guest.ask('count'))
+        self.assertTrue(counted)
+        self.assertIn(int(counted[1]), range(10 ** 6, 1 << 40))
+
+    def check_refused(self, guest, there):
+        """With one in use the guest goes on where it was."""
+        first = len(guest.console.beats)
+        self.assertEqual(guest.ask('open'), 'yes')
+        with self.assertRaises(guests.MigrationFailed):
+            guests.migrate(guest, there)
+        there.kill()
+        self.assertRegex(guest.job.stderr(),
+                         r'performance counters in use.*hart 0: \d+\)')
+        self.goes_on(guest, first)
+        self.check_counting(guest)
+        self.assertEqual(guest.ask('close'), 'closed')
+
+    def test_counters(self):
+        """They count after each move, and the guest's kernel is content."""
+        guest = self.guest('stable')
+        guest.wait_alive()
+        self.check_counting(guest)
+        for kernel in ('testing', 'stable'):
+            self.check_refused(guest, self.destination(guest, kernel))
+            there = self.destination(guest, kernel)
+            guests.migrate(guest, there)
+            guest.quit()
+            self.check_counting(there)
+            there.wait_alive()
+            guest = there
 
 
 class MoreFailures(CrossHostTest):

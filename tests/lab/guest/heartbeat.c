@@ -25,6 +25,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <linux/perf_event.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/ip_icmp.h>
@@ -495,15 +496,56 @@ static void *read_disk(void *opaque)
     return NULL;
 }
 
+/* A performance counter of this thread, or of all that hart 0 does */
+static int open_counter(bool of_hart)
+{
+    struct perf_event_attr attr = {
+        .type = PERF_TYPE_HARDWARE,
+        .size = sizeof(attr),
+        .config = PERF_COUNT_HW_INSTRUCTIONS,
+    };
+
+    return syscall(SYS_perf_event_open, &attr, of_hart ? -1 : 0,
+                   of_hart ? 0 : -1, -1, PERF_FLAG_FD_CLOEXEC);
+}
+
+/* At least a million instructions, if they are counted; the test judges. */
+static void count_instructions(void)
+{
+    uint64_t before, after;
+    int fd = open_counter(false);
+
+    if (fd < 0 || read(fd, &before, sizeof(before)) != sizeof(before)) {
+        dprintf(STDERR_FILENO, "SAY counted nothing\n");
+        return;
+    }
+    for (volatile int i = 0; i < 1000000; i++) {
+    }
+    if (read(fd, &after, sizeof(after)) == sizeof(after)) {
+        dprintf(STDERR_FILENO, "SAY counted %llu\n",
+                (unsigned long long)(after - before));
+    }
+    close(fd);
+}
+
 static void *obey(void *opaque)
 {
     char line[128];
+    int counter = -1;
 
     while (fgets(line, sizeof(line), stdin)) {
         if (!strcmp(line, "quit\n")) {
             reboot(RB_POWER_OFF);
         } else if (!strncmp(line, "say ", 4)) {
             dprintf(STDERR_FILENO, "SAY %s", line + 4);
+        } else if (!strcmp(line, "count\n")) {
+            count_instructions();
+        } else if (!strcmp(line, "open\n")) {
+            counter = open_counter(true);
+            dprintf(STDERR_FILENO, "SAY %s\n", counter < 0 ? "no" : "yes");
+        } else if (!strcmp(line, "close\n")) {
+            close(counter);
+            dprintf(STDERR_FILENO, "SAY closed\n");
         }
     }
     return opaque;
