@@ -124,9 +124,8 @@ static int call_all(CPUState *cs, RISCVSBICall *calls, unsigned num,
     }
     for (unsigned i = 0; i + may_fail < num && !ret; i++) {
         if (calls[i].error) {
-            error_setg(errp, "hart %d: function %" PRIu64 " of SBI PMU: error "
-                       "%" PRId64, cs->cpu_index, calls[i].fid,
-                       calls[i].error);
+            error_setg(errp, "hart %d: function %d of SBI PMU: error %d",
+                       cs->cpu_index, (int)calls[i].fid, (int)calls[i].error);
             ret = -EIO;
         }
     }
