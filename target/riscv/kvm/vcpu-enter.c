@@ -377,11 +377,11 @@ static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
         return;
     }
     do {
-        began = kvm_riscv_stale_csrs_begin();
         if (set_enter_state(cs, ours, vcpu->regs.reset, KVM_MP_STATE_RUNNABLE,
                             enter->errp) < 0) {
             break;
         }
+        began = kvm_riscv_stale_csrs_begin();
         enter->ret = run_enter_code(cs, enter, enter->errp);
     } while (!kvm_riscv_stale_csrs_end(cs, began, tries++) && enter->ret == 0);
     if (kvm_riscv_vcpu_put_owed(cs, enter->ret == -EIO

@@ -88,8 +88,8 @@ static bool fails(unsigned long request, const void *arg)
     return control->error;
 }
 
-/* Whether CSRs of the thread's vCPU were put since it was in KVM_RUN */
-static __thread bool csrs_put;
+/* The vCPU whose CSRs were put since it was in KVM_RUN, in this thread */
+static __thread int put_to = -1;
 /* Whether the next is an entry of QEMU's own, which is not in RAM */
 static __thread bool entry;
 /* The host CPU where it has left KVM_RUN */
@@ -167,12 +167,14 @@ static void may_move(int fd, unsigned long request, const void *arg)
     const struct kvm_one_reg *reg = arg;
 
     if (request == KVM_SET_ONE_REG) {
-        csrs_put |= (reg->id & KVM_REG_RISCV_TYPE_MASK) == KVM_REG_RISCV_CSR;
+        if ((reg->id & KVM_REG_RISCV_TYPE_MASK) == KVM_REG_RISCV_CSR) {
+            put_to = fd;
+        }
         if (reg->id == RISCV_PC) {
             entry = *(const uint64_t *)(uintptr_t)reg->addr < RAM_START;
         }
-    } else if (request == KVM_RUN && csrs_put) {
-        csrs_put = false;
+    } else if (request == KVM_RUN && put_to == fd) {
+        put_to = -1;
         /* What QEMU can do after its entry works only where it is not moved. */
         if (left_on >= 0 && !(entry && control->confines)) {
             there_and_back(fd);

@@ -268,7 +268,12 @@ void kvm_riscv_stale_csrs_forget(CPUState *cs)
 
 long kvm_riscv_stale_csrs_begin(void)
 {
-    return context_switches();
+    long began = context_switches();
+
+    if (other) {
+        probe_vm_load(other);
+    }
+    return began;
 }
 
 bool kvm_riscv_stale_csrs_end(CPUState *cs, long began, unsigned tries)
