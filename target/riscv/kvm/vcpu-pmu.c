@@ -23,6 +23,7 @@
 #include "trace/trace-target_riscv_kvm.h"
 #include "aia.h"
 #include "compat.h"
+#include "faults/stale-csrs.h"
 #include "vcpu.h"
 #include "vcpu-enter.h"
 #include "vcpu-pmu.h"
@@ -512,6 +513,8 @@ bool kvm_riscv_pmu_ask(Error **errp)
         return true;
     }
     ok = ask(errp);
+    /* A guest that is saved may not go on. */
+    kvm_riscv_stale_csrs_release();
     trace_kvm_riscv_pmu_ask(qemu_clock_get_us(QEMU_CLOCK_REALTIME) - began,
                             ok);
     CPU_FOREACH(cs) {
