@@ -13,17 +13,16 @@
 #include <linux/kvm.h>
 
 #include "qapi/error.h"
-#include "qemu/bitmap.h"
 #include "qemu/error-report.h"
 #include "qemu/guest-random.h"
 #include "qemu/timer.h"
 #include "system/kvm.h"
-#include "system/kvm_int.h"
 #include "cpu.h"
 #include "trace/trace-target_riscv_kvm.h"
 #include "aia.h"
 #include "compat.h"
 #include "faults/stale-csrs.h"
+#include "ram-search.h"
 #include "vcpu.h"
 #include "vcpu-enter.h"
 #include "vcpu-pmu.h"
@@ -296,79 +295,6 @@ static int unmark(CPUState *cs, Error **errp)
 }
 
 /*
- * Which pages of a slot KVM may have written to since; NULL: any.  Nothing is
- * taken from the log, so it is not to be cleared by being read.
- */
-static unsigned long *get_dirty(const KVMSlot *slot, uint64_t pages)
-{
-    g_autofree unsigned long *bitmap = NULL;
-    struct kvm_dirty_log log = { .slot = slot->slot };
-
-    if (!(slot->flags & KVM_MEM_LOG_DIRTY_PAGES) ||
-        !kvm_state->manual_dirty_log_protect) {
-        return NULL;
-    }
-    bitmap = bitmap_new(ROUND_UP(pages, 64));
-    log.dirty_bitmap = bitmap;
-    if (kvm_vm_ioctl(kvm_state, KVM_GET_DIRTY_LOG, &log) < 0) {
-        return NULL;
-    }
-    return g_steal_pointer(&bitmap);
-}
-
-/* Memory that QEMU may read: no ROM, which is no area, and no device's. */
-static bool is_plain_ram(uint64_t gpa)
-{
-    MemoryRegionSection section =
-        memory_region_find(get_system_memory(), gpa, AREA_BYTES);
-    bool plain = section.mr && memory_region_is_ram(section.mr) &&
-                 !memory_region_is_ram_device(section.mr) &&
-                 !section.readonly &&
-                 int128_get64(section.size) == AREA_BYTES;
-
-    if (section.mr) {
-        memory_region_unref(section.mr);
-    }
-    return plain;
-}
-
-static void search_slot(const KVMSlot *slot, uint64_t first, unsigned num,
-                        uint64_t *areas)
-{
-    uint64_t pages = slot->memory_size / AREA_BYTES;
-    g_autofree unsigned long *dirty = get_dirty(slot, pages);
-
-    for (uint64_t i = 0; i < pages; i++) {
-        uint64_t value;
-
-        if (dirty) {
-            i = find_next_bit(dirty, pages, i);
-            if (i >= pages) {
-                break;
-            }
-        }
-        value = ldq_le_p(slot->ram + i * AREA_BYTES + AREA_VALUE_OFFSET);
-        if (value - first < num) {
-            areas[value - first] = slot->start_addr + i * AREA_BYTES;
-        }
-    }
-}
-
-/* Finds the areas into which the values from @first on were written. */
-static void search(uint64_t first, unsigned num, uint64_t *areas)
-{
-    const KVMMemoryListener *kml = &kvm_state->memory_listener;
-
-    for (unsigned i = 0; i < kml->nr_slots_allocated; i++) {
-        const KVMSlot *slot = &kml->slots[i];
-
-        if (slot->memory_size && is_plain_ram(slot->start_addr)) {
-            search_slot(slot, first, num, areas);
-        }
-    }
-}
-
-/*
  * One search for all @harts.  Where several have the same area the last one is
  * found, and the others without it the next time.
  */
@@ -389,7 +315,8 @@ static bool find_areas(GPtrArray *harts, Error **errp)
             marked++;
         }
         if (ok) {
-            search(first, harts->len, areas);
+            kvm_riscv_ram_find_words(AREA_BYTES, AREA_VALUE_OFFSET, first,
+                                     harts->len, areas);
         }
         /* In the reverse order: what a later one has found is put back. */
         for (unsigned i = marked; i-- > 0; ) {
@@ -552,6 +479,7 @@ void kvm_riscv_pmu_reset(CPUState *cs)
 
     pmu->asked = false;
     pmu->area = RISCV_PMU_NO_AREA;
+    pmu->stream_num = 0;
     if (!RISCV_CPU(cs)->kvm_vcpu->ran || kvm_riscv_aia_waits_for_file(cs)) {
         return;
     }
@@ -568,6 +496,25 @@ void kvm_riscv_pmu_reset(CPUState *cs)
     }
 }
 
+/* The guest has asked for the counters once, when it booted. */
+static int check_counters(CPUState *cs, Error **errp)
+{
+    const RISCVPMU *pmu = get_pmu(cs);
+
+    /* A hart that has to wait for a file cannot ask. */
+    if (!pmu->stream_num || learn(cs, NULL) < 0 ||
+        (pmu->stream_num == counters.num &&
+         pmu->stream_firmware == counters.firmware)) {
+        return 0;
+    }
+    error_setg(errp, "performance counters (SBI PMU) of hart %d: %u on the "
+               "source, 0x%" PRIx64 " of them the SBI's own; %u on the "
+               "destination, 0x%" PRIx64 " of them", cs->cpu_index,
+               pmu->stream_num, pmu->stream_firmware, counters.num,
+               counters.firmware);
+    return -EINVAL;
+}
+
 int kvm_riscv_pmu_put(CPUState *cs, Error **errp)
 {
     const RISCVPMU *pmu = get_pmu(cs);
@@ -575,12 +522,12 @@ int kvm_riscv_pmu_put(CPUState *cs, Error **errp)
     /* Has KVM read the area. */
     RISCVSBICall read = start(NO_COUNTER, START_INIT_SNAPSHOT, 0);
     uint8_t content[AREA_BYTES];
-    int ret;
+    int ret = check_counters(cs, errp);
 
-    if (pmu->area == RISCV_PMU_NO_AREA) {
-        return 0;
+    if (ret < 0 || pmu->area == RISCV_PMU_NO_AREA) {
+        return ret;
     }
-    if (!is_plain_ram(pmu->area)) {
+    if (!kvm_riscv_ram_is_plain(pmu->area, AREA_BYTES)) {
         error_setg(errp, "hart %d cannot have its snapshot area (SBI PMU) at 0x"
                    "%" PRIx64 ", where there is no memory", cs->cpu_index,
                    pmu->area);
@@ -595,12 +542,32 @@ int kvm_riscv_pmu_put(CPUState *cs, Error **errp)
 
 static bool pmu_needed(void *opaque)
 {
-    return RISCV_CPU(opaque)->kvm_vcpu->pmu.stream_area != RISCV_PMU_NO_AREA;
+    return RISCV_CPU(opaque)->kvm_vcpu->pmu.stream_num;
+}
+
+void kvm_riscv_pmu_pre_save(CPUState *cs)
+{
+    RISCVPMU *pmu = get_pmu(cs);
+
+    pmu->stream_area = pmu->area;
+    pmu->stream_num = counters.num;
+    pmu->stream_firmware = counters.firmware;
+}
+
+void kvm_riscv_pmu_pre_load(CPUState *cs)
+{
+    RISCVPMU *pmu = get_pmu(cs);
+
+    pmu->stream_area = RISCV_PMU_NO_AREA;
+    pmu->stream_num = 0;
+    pmu->stream_firmware = 0;
 }
 
 static bool area_ok(void *opaque, int version_id)
 {
-    return ((KVMRISCVVCPU *)opaque)->pmu.stream_area % AREA_BYTES == 0;
+    uint64_t area = ((KVMRISCVVCPU *)opaque)->pmu.stream_area;
+
+    return area == RISCV_PMU_NO_AREA || area % AREA_BYTES == 0;
 }
 
 static const VMStateDescription vmstate_pmu_fields = {
@@ -610,6 +577,8 @@ static const VMStateDescription vmstate_pmu_fields = {
     .fields = (const VMStateField[]) {
         VMSTATE_UINT64(pmu.stream_area, KVMRISCVVCPU),
         VMSTATE_VALIDATE("address of the snapshot area of SBI PMU", area_ok),
+        VMSTATE_UINT32(pmu.stream_num, KVMRISCVVCPU),
+        VMSTATE_UINT64(pmu.stream_firmware, KVMRISCVVCPU),
         VMSTATE_END_OF_LIST()
     },
 };

@@ -36,10 +36,14 @@ void kvm_riscv_pmu_forget(CPUState *cs);
  */
 void kvm_riscv_pmu_reset(CPUState *cs);
 
+/* Before the subsection is written, and before a stream may have it */
+void kvm_riscv_pmu_pre_save(CPUState *cs);
+void kvm_riscv_pmu_pre_load(CPUState *cs);
+
 /**
  * kvm_riscv_pmu_put - give the vCPU the snapshot area that was loaded
  *
- * After the registers and the MP state of a hart that is not
+ * Where the vCPU has the same counters as on the source.  After the registers and the MP state of a hart that is not
  * stopped, with the guest's memory loaded.  Returns 0 or a negative errno.
  */
 int kvm_riscv_pmu_put(CPUState *cs, Error **errp);

@@ -50,12 +50,16 @@ typedef struct RISCVNoFile {
  * @asked: @area is what the kernel has; else it has to be asked
  * @area: guest physical address of the snapshot area, or RISCV_PMU_NO_AREA
  * @stream_area: what the stream holds
+ * @stream_num, @stream_firmware: likewise, how many counters the source's vCPU
+ *     has, and which of them are the SBI's own, a bit each; 0: nobody has asked
  * @first_value: what the area had where it was marked
  */
 typedef struct RISCVPMU {
     bool asked;
     uint64_t area;
     uint64_t stream_area;
+    uint32_t stream_num;
+    uint64_t stream_firmware;
     uint64_t first_value;
 } RISCVPMU;
 

@@ -276,7 +276,7 @@ static int vcpu_pre_save(void *opaque)
     vcpu->stream = vcpu->regs;
     vcpu->stream_mp_state = vcpu->mp_state;
     vcpu->stream_system_event = vcpu->system_event;
-    vcpu->pmu.stream_area = vcpu->pmu.area;
+    kvm_riscv_pmu_pre_save(cs);
     return 0;
 }
 
@@ -295,7 +295,7 @@ static int vcpu_pre_load(void *opaque)
     riscv_reg_list_free(&vcpu->stream);
     /* Their subsections are only there where there is something to tell. */
     vcpu->stream_system_event = 0;
-    vcpu->pmu.stream_area = RISCV_PMU_NO_AREA;
+    kvm_riscv_pmu_pre_load(CPU(opaque));
     return 0;
 }
 

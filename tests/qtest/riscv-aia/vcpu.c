@@ -205,6 +205,48 @@ static QTestState *stay_with_counters(QTestState *qts, const AIACase *c,
     return qts;
 }
 
+/* A host with one counter less is made of the stream of this one. */
+static void test_other_counters(const void *opaque)
+{
+    static const char name[] = "cpu/kvm-riscv/pmu";
+    const AIACase *c = opaque;
+    g_autofree char *stream = NULL, *words = NULL;
+    AIAWatched from, to;
+    AIAFiles f;
+    gsize len;
+    char *num;
+
+    aia_files_init(&f);
+    memset(&from, 0, sizeof(from));
+    aia_watched_start(&from, c, c->from, "");
+    aia_tick_wait(from.qts, c, 1);
+    aia_stop(from.qts);
+    aia_save(from.qts, f.uri_a);
+    aia_watched_quit(&from);
+
+    g_assert_true(g_file_get_contents(f.a, &stream, &len, NULL));
+    num = memmem(stream, len, name, strlen(name));
+    if (!num) {
+        g_test_skip("this host has no SBI PMU");
+        aia_files_free(&f);
+        return;
+    }
+    /* After a version and the address of the area */
+    num += strlen(name) + 4 + 8;
+    stl_be_p(num, ldl_be_p(num) - 1);
+    g_assert_true(g_file_set_contents(f.a, stream, len, NULL));
+
+    memset(&to, 0, sizeof(to));
+    aia_watched_start(&to, c, c->to, "-S -incoming defer");
+    migrate_incoming_qmp(to.qts, f.uri_a, NULL, "{}");
+    aia_watched_wait_end(&to);
+    words = aia_watched_words(&to);
+    g_test_message("%s", words);
+    g_assert_nonnull(strstr(words, "performance counters (SBI PMU) of hart 0"));
+    aia_watched_quit(&to);
+    aia_files_free(&f);
+}
+
 static QTestState *move_counters(QTestState *from, const AIACase *c)
 {
     uint64_t open = read_told(from, 0);
@@ -593,6 +635,10 @@ void aia_add_vcpu_tests(void)
         .from = "auto", .to = "auto", .harts = 1,
         .options = "-cpu host,migratable=off", .arg = { 1 },
     };
+    static const AIACase other_counters = {
+        .guest = "tick", .irqchip = "on", .from = "auto", .to = "auto",
+        .harts = 2,
+    };
     static const AIACase property = {
         .guest = "vcpu_pmu", .irqchip = "on", .harts = 1,
     };
@@ -623,6 +669,8 @@ void aia_add_vcpu_tests(void)
     aia_add("riscv-aia/moved/vcpu_regs-confined", &moved, test_moved_confined);
     aia_add("riscv-aia/vcpu_pmu/not-migratable", &not_migratable,
             test_not_migratable);
+    aia_add("riscv-aia/vcpu_counters/other", &other_counters,
+            test_other_counters);
     aia_add("riscv-aia/vcpu_pmu/property", &property, test_property);
     if (g_test_slow()) {
         add("vcpu_compute", &aia_move_live, "auto", "auto", 4, test_compute);
