@@ -69,7 +69,7 @@ static void fill(unsigned long hart)
 /* All is as it was, but that the first value has grown. */
 static void check_filled(unsigned long hart, uint64_t counted)
 {
-    volatile uint64_t *word = (uint64_t *)&areas[hart];
+    volatile uint64_t *word = (uint64_t *)&areas[hart]; /* KVM writes there */
     unsigned long value = offsetof(Area, snapshot.value) / 8;
 
     for (unsigned long i = 0; i < sizeof(Area) / 8; i++) {

@@ -283,7 +283,8 @@ class Guest:
                         None)
         seen = len(self.console.lines)
         self.host.send(self._tty, f'{command}\n'.encode())
-        return self.wait(answer, 60, 'waiting for an answer on its serial port')
+        return self.wait(answer, 60,
+                         'waiting for an answer on its serial port')
 
     def quit(self):
         """Ends its QEMU by a command."""

@@ -43,8 +43,9 @@ void kvm_riscv_pmu_pre_load(CPUState *cs);
 /**
  * kvm_riscv_pmu_put - give the vCPU the snapshot area that was loaded
  *
- * Where the vCPU has the same counters as on the source.  After the registers and the MP state of a hart that is not
- * stopped, with the guest's memory loaded.  Returns 0 or a negative errno.
+ * Where the vCPU has the same counters as on the source.  After the registers
+ * and the MP state of a hart that is not stopped, with the guest's memory
+ * loaded.  Returns 0 or a negative errno.
  */
 int kvm_riscv_pmu_put(CPUState *cs, Error **errp);
 

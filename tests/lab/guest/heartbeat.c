@@ -519,7 +519,8 @@ static void count_instructions(void)
         dprintf(STDERR_FILENO, "SAY counted nothing\n");
         return;
     }
-    for (volatile int i = 0; i < 1000000; i++) {
+    for (int i = 0; i < 1000000; i++) {
+        asm volatile("");
     }
     if (read(fd, &after, sizeof(after)) == sizeof(after)) {
         dprintf(STDERR_FILENO, "SAY counted %llu\n",

@@ -29,11 +29,11 @@ void kvm_riscv_stale_csrs_forget(CPUState *cs);
  * @began: what kvm_riscv_stale_csrs_begin() has returned
  * @tries: how often the entry was made before
  *
- * To be called in the thread that makes the entry, right before and after.  Both
- * load another vCPU on this CPU, so that the entry is not made with the CSRs of
- * the guest, and the guest does not go on with those of the entry.  The end
- * returns false where the thread may have left the CPU of the entry meanwhile:
- * then the entry has to be made again.
+ * To be called in the thread that makes the entry, right before and after.
+ * Both load another vCPU on this CPU, so that the entry is not made with the
+ * CSRs of the guest, and the guest does not go on with those of the entry.  The
+ * end returns false where the thread may have left the CPU of the entry
+ * meanwhile: then the entry has to be made again.
  */
 long kvm_riscv_stale_csrs_begin(void);
 bool kvm_riscv_stale_csrs_end(CPUState *cs, long began, unsigned tries);
