@@ -453,6 +453,7 @@ bool kvm_riscv_pmu_ask(Error **errp)
 void kvm_riscv_pmu_forget(CPUState *cs)
 {
     get_pmu(cs)->asked = false;
+    get_pmu(cs)->told = true;
 }
 
 void kvm_riscv_pmu_init(CPUState *cs)
@@ -479,7 +480,7 @@ void kvm_riscv_pmu_reset(CPUState *cs)
 
     pmu->asked = false;
     pmu->area = RISCV_PMU_NO_AREA;
-    pmu->stream_num = 0;
+    pmu->told = false;
     if (!RISCV_CPU(cs)->kvm_vcpu->ran || kvm_riscv_aia_waits_for_file(cs)) {
         return;
     }
@@ -550,8 +551,13 @@ void kvm_riscv_pmu_pre_save(CPUState *cs)
     RISCVPMU *pmu = get_pmu(cs);
 
     pmu->stream_area = pmu->area;
-    pmu->stream_num = counters.num;
-    pmu->stream_firmware = counters.firmware;
+    if (!pmu->told) {
+        pmu->stream_num = 0;
+        pmu->stream_firmware = 0;
+    } else if (counters.num) {
+        pmu->stream_num = counters.num;
+        pmu->stream_firmware = counters.firmware;
+    }
 }
 
 void kvm_riscv_pmu_pre_load(CPUState *cs)

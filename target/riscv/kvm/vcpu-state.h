@@ -48,6 +48,7 @@ typedef struct RISCVNoFile {
  * struct RISCVPMU - performance counters, see vcpu-pmu.c
  *
  * @asked: @area is what the kernel has; else it has to be asked
+ * @told: the guest may have asked for its counters since it was reset
  * @area: guest physical address of the snapshot area, or RISCV_PMU_NO_AREA
  * @stream_area: what the stream holds
  * @stream_num, @stream_firmware: likewise, how many counters the source's vCPU
@@ -56,6 +57,7 @@ typedef struct RISCVNoFile {
  */
 typedef struct RISCVPMU {
     bool asked;
+    bool told;
     uint64_t area;
     uint64_t stream_area;
     uint32_t stream_num;

@@ -411,6 +411,7 @@ static int vcpu_post_load(void *opaque, int version_id)
     load_timer(&cpu->env);
     vcpu->system_event = vcpu->stream_system_event;
     vcpu->pmu.area = vcpu->pmu.stream_area;
+    vcpu->pmu.told = vcpu->pmu.stream_num;
     vcpu->loaded = true;
     return 0;
 }
