@@ -106,7 +106,7 @@ static void riscv_aplic_kvm_print_info(InterruptStatsProvider *obj,
         return;
     }
     riscv_aplic_regs_init(&regs, s->regs.num_sources);
-    if (kvm_riscv_aia_save_aplic(&regs, &err)) {
+    if (kvm_riscv_aia_peek_aplic(&regs, &err)) {
         riscv_aplic_regs_print(&regs, buf);
     } else {
         g_string_append_printf(buf, "APLIC: %s\n", error_get_pretty(err));

@@ -326,17 +326,24 @@ static bool upper_half(uint32_t id)
     return id & 32;
 }
 
+bool kvm_riscv_aia_peek_aplic(RISCVAPLICRegs *regs, Error **errp)
+{
+    if (!riscv_aplic_regs_save(&kvm_riscv_aia, regs, aia.driven, errp)) {
+        return false;
+    }
+    if (aia.off) {
+        /* It was loaded, and has not run. */
+        regs->domaincfg = aia.off->domaincfg;
+    }
+    return true;
+}
+
 bool kvm_riscv_aia_save_aplic(RISCVAPLICRegs *regs, Error **errp)
 {
     ERRP_GUARD();
     RISCVAIACost cost = kvm_riscv_aia_begin();
-    bool ok = kvm_riscv_pmu_ask(errp) &&
-              riscv_aplic_regs_save(&kvm_riscv_aia, regs, aia.driven, errp);
+    bool ok = kvm_riscv_pmu_ask(errp) && kvm_riscv_aia_peek_aplic(regs, errp);
 
-    if (ok && aia.off) {
-        /* Saved again before it ever ran here. */
-        regs->domaincfg = aia.off->domaincfg;
-    }
     cost = kvm_riscv_aia_since(&cost);
     trace_kvm_riscv_aia_save_aplic(regs->num_sources, regs->domaincfg,
                                    cost.accesses, cost.us, why(ok, errp));

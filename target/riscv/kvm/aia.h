@@ -42,6 +42,9 @@ bool kvm_riscv_aia_load_imsic(uint32_t hartid, const RISCVIMSICRegs *regs,
 bool kvm_riscv_aia_reset_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
                                Error **errp);
 
+/* Reads the APLIC for people to look at.  With the BQL held; the guest may run. */
+bool kvm_riscv_aia_peek_aplic(RISCVAPLICRegs *regs, Error **errp);
+
 /**
  * kvm_riscv_aia_peek_imsic - read the file of a hart for people to look at
  * @whole: as of riscv_imsic_regs_peek()
