@@ -42,7 +42,7 @@ bool kvm_riscv_aia_load_imsic(uint32_t hartid, const RISCVIMSICRegs *regs,
 bool kvm_riscv_aia_reset_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
                                Error **errp);
 
-/* Reads the APLIC for people to look at.  With the BQL held; the guest may run. */
+/* Reads the APLIC for people to look at.  The guest may run; hold the BQL. */
 bool kvm_riscv_aia_peek_aplic(RISCVAPLICRegs *regs, Error **errp);
 
 /**
