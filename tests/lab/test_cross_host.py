@@ -274,7 +274,8 @@ class Counters(CrossHostTest):
     def check_counting(self, guest):
         counted = re.fullmatch(r'counted (\d+)', guest.ask('count'))
         self.assertTrue(counted)
-        self.assertIn(int(counted[1]), range(10 ** 6, 1 << 40))
+        self.assertIn(int(counted[1]), range(10 ** 6, 1 << 40),
+                      guest.host.name)
 
     def check_refused(self, guest, there):
         """With one in use the guest goes on where it was."""

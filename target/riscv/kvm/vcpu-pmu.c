@@ -501,11 +501,24 @@ void kvm_riscv_pmu_reset(CPUState *cs)
 static int check_counters(CPUState *cs, Error **errp)
 {
     const RISCVPMU *pmu = get_pmu(cs);
+    Error *err = NULL;
+    int ret;
 
-    /* A hart that has to wait for a file cannot ask. */
-    if (!pmu->stream_num || learn(cs, NULL) < 0 ||
-        (pmu->stream_num == counters.num &&
-         pmu->stream_firmware == counters.firmware)) {
+    if (!pmu->stream_num) {
+        return 0;
+    }
+    ret = learn(cs, &err);
+    if (ret == -EBUSY) {
+        /* A hart that has to wait for a file cannot ask. */
+        error_free(err);
+        return 0;
+    }
+    if (ret < 0) {
+        error_propagate(errp, err);
+        return ret;
+    }
+    if (pmu->stream_num == counters.num &&
+        pmu->stream_firmware == counters.firmware) {
         return 0;
     }
     error_setg(errp, "performance counters (SBI PMU) of hart %d: %u on the "
