@@ -255,7 +255,6 @@ void kvm_riscv_stale_csrs_forget(CPUState *cs)
     LoadOther load = { .cpus = cpus };
     QemuThread thread;
 
-    kvm_riscv_stale_csrs_prepare();
     if (!other || !get_cpus(cpus)) {
         return;
     }

@@ -8,8 +8,8 @@
 #define RISCV_KVM_STALE_CSRS_H
 
 /*
- * Finds out whether the kernel needs what follows, and gets ready for it.  A
- * destination does it before anything is loaded, a source when it saves.
+ * Finds out whether the kernel needs what follows, and gets ready for it; to be
+ * called first.  A destination does it before anything is loaded, too.
  */
 void kvm_riscv_stale_csrs_prepare(void);
 
