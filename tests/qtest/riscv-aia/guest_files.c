@@ -223,13 +223,9 @@ static void end_few(AIAWatched *w)
     aia_watched_quit(w);
 }
 
-/*
- * The threads of harts stay where they are bound to, which an operator may
- * change meanwhile.
- */
-static void test_bound(void)
+/* Beside another guest that has taken the files of CPU 1 */
+static void with_few(const char *more, void (*check)(AIAWatched *w))
 {
-    int thread[AIA_MAX_HARTS];
     QTestState *other;
     AIAWatched w;
 
@@ -237,47 +233,58 @@ static void test_bound(void)
         return;
     }
     other = start_taker();
-    start_few(&w, "");
-    check_saves(&w);
-    check_runs(&w, CPU_0 | CPU_1);
-    for (unsigned hart = 0; hart < few.harts; hart++) {
-        check_cpus(&w, hart, CPU_1);
-    }
-
-    move_into_software(&w);
-    hart_threads(w.qts, &few, thread);
-    w.fault->bound_to = CPU_0 | CPU_1;
-    w.fault->bound = thread[0];
-    check_saves(&w);
-    g_assert_cmpint(w.fault->bound, ==, 0);
-    check_cpus(&w, 0, CPU_0 | CPU_1);
-    check_cpus(&w, 1, CPU_1);
+    start_few(&w, more);
+    check(&w);
     end_few(&w);
     qtest_quit(other);
+}
+
+/*
+ * The threads of harts stay where they are bound to, which an operator may
+ * change meanwhile.
+ */
+static void check_while_bound(AIAWatched *w)
+{
+    int thread[AIA_MAX_HARTS];
+
+    check_saves(w);
+    check_runs(w, CPU_0 | CPU_1);
+    for (unsigned hart = 0; hart < few.harts; hart++) {
+        check_cpus(w, hart, CPU_1);
+    }
+
+    move_into_software(w);
+    hart_threads(w->qts, &few, thread);
+    w->fault->bound_to = CPU_0 | CPU_1;
+    w->fault->bound = thread[0];
+    check_saves(w);
+    g_assert_cmpint(w->fault->bound, ==, 0);
+    check_cpus(w, 0, CPU_0 | CPU_1);
+    check_cpus(w, 1, CPU_1);
+}
+
+static void test_bound(void)
+{
+    with_few("", check_while_bound);
 }
 
 /*
  * As libvirt starts QEMU, which may not choose CPUs then.  The rest of QEMU is
  * bound to CPU 0, which has files left.
  */
+static void check_while_forbidden(AIAWatched *w)
+{
+    bind_thread(qtest_pid(w->qts), CPU_0);
+    check_saves(w);
+    check_runs(w, CPU_0);
+    for (unsigned hart = 0; hart < few.harts; hart++) {
+        check_cpus(w, hart, CPU_1);
+    }
+}
+
 static void test_forbidden(void)
 {
-    QTestState *other;
-    AIAWatched w;
-
-    if (!needs_two_cpus()) {
-        return;
-    }
-    other = start_taker();
-    start_few(&w, CONFINED);
-    bind_thread(qtest_pid(w.qts), CPU_0);
-    check_saves(&w);
-    check_runs(&w, CPU_0);
-    for (unsigned hart = 0; hart < few.harts; hart++) {
-        check_cpus(&w, hart, CPU_1);
-    }
-    end_few(&w);
-    qtest_quit(other);
+    with_few(CONFINED, check_while_forbidden);
 }
 
 /* Asserts that a save is refused, and says so. */
@@ -297,42 +304,32 @@ static void check_refused(AIAWatched *w, const char *why)
 }
 
 /* All of QEMU is bound to CPU 1: there is no file for it, also not on CPU 0. */
+static void check_while_refused(AIAWatched *w)
+{
+    bind_thread(qtest_pid(w->qts), CPU_1);
+    check_refused(w, "cannot be read: harts 0, 1 get no .* on CPU 1 of");
+    check_runs(w, CPU_1);
+}
+
 static void test_refused(void)
 {
-    QTestState *other;
-    AIAWatched w;
-
-    if (!needs_two_cpus()) {
-        return;
-    }
-    other = start_taker();
-    start_few(&w, "");
-    bind_thread(qtest_pid(w.qts), CPU_1);
-    check_refused(&w, "cannot be read: harts 0, 1 get no .* on CPU 1 of");
-    check_runs(&w, CPU_1);
-    end_few(&w);
-    qtest_quit(other);
+    with_few("", check_while_refused);
 }
 
 /* What takes too long is given up. */
+static void check_while_late(AIAWatched *w)
+{
+    migrate_set_parameter_int(w->qts, "downtime-limit", 50);
+    w->fault->delay_ms = 600;
+    check_refused(w, "cannot be read: harts? .*1 gets? no .* 500 ms");
+    w->fault->delay_ms = 0;
+    migrate_set_parameter_int(w->qts, "downtime-limit", 10000);
+    check_saves(w);
+}
+
 static void test_late(void)
 {
-    QTestState *other;
-    AIAWatched w;
-
-    if (!needs_two_cpus()) {
-        return;
-    }
-    other = start_taker();
-    start_few(&w, "");
-    migrate_set_parameter_int(w.qts, "downtime-limit", 50);
-    w.fault->delay_ms = 600;
-    check_refused(&w, "cannot be read: harts? .*1 gets? no .* 500 ms");
-    w.fault->delay_ms = 0;
-    migrate_set_parameter_int(w.qts, "downtime-limit", 10000);
-    check_saves(&w);
-    end_few(&w);
-    qtest_quit(other);
+    with_few("", check_while_late);
 }
 
 /* What all devices, and what ours of them, have taken of a save, in us */
