@@ -13,6 +13,7 @@
 #include "hw/intc/riscv_aia_info.h"
 #include "hw/intc/riscv_aia_kvm.h"
 #include "hw/qdev-properties.h"
+#include "migration/refused.h"
 #include "system/runstate.h"
 #include "target/riscv/kvm/aia.h"
 #include "target/riscv/kvm/compat.h"
@@ -42,7 +43,7 @@ static int riscv_aplic_kvm_pre_save(void *opaque)
     Error *err = NULL;
 
     if (!kvm_riscv_aia_save_aplic(&s->regs, &err)) {
-        error_report_err(err);
+        migration_save_refused(err);
         return -EIO;
     }
     return 0;

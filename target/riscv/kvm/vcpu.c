@@ -16,6 +16,7 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "migration/blocker.h"
+#include "migration/refused.h"
 #include "system/kvm.h"
 #include "system/runstate.h"
 #include "cpu.h"
@@ -258,7 +259,7 @@ static int vcpu_pre_save(void *opaque)
           (kvm_riscv_pmu_ask(&err) ? 0 : -EIO) ?:
           kvm_riscv_get_mp_state(cs, &vcpu->mp_state, &err);
     if (ret < 0) {
-        error_report_err(err);
+        migration_save_refused(err);
         return ret;
     }
 
@@ -266,7 +267,7 @@ static int vcpu_pre_save(void *opaque)
         ret = kvm_riscv_get_reg(cs, vcpu->regs.id[i], &vcpu->regs.value[i],
                                 &err);
         if (ret < 0) {
-            error_report_err(err);
+            migration_save_refused(err);
             return ret;
         }
     }

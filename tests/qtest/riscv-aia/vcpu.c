@@ -185,6 +185,7 @@ static QTestState *stay_with_counters(QTestState *qts, const AIACase *c,
 {
     static const char *const other[] = { "completed", "cancelled", NULL };
     g_autofree char *migrate = NULL, *savevm = NULL;
+    QDict *info;
     AIAFiles f;
 
     aia_files_init(&f);
@@ -193,6 +194,9 @@ static QTestState *stay_with_counters(QTestState *qts, const AIACase *c,
     wait_for_migration_status(qts, "failed", (const char **)other);
     g_assert_true(g_file_get_contents(refusals, &migrate, NULL, NULL));
     assert_counters_named(migrate, open, c->harts);
+    info = migrate_query(qts);
+    assert_counters_named(qdict_get_str(info, "error-desc"), open, c->harts);
+    qobject_unref(info);
 
     aia_disk_add(qts, f.disk);
     savevm = qtest_hmp(qts, "savevm snap");

@@ -1,0 +1,20 @@
+/*
+ * Why state is not saved
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef MIGRATION_REFUSED_H
+#define MIGRATION_REFUSED_H
+
+/**
+ * migration_save_refused - tell why state cannot be saved
+ * @err: the reason, which is freed
+ *
+ * For a pre_save of a VMStateDescription, which returns a negative errno then.
+ * The reason is reported, and query-migrate has it in place of the section's
+ * name alone, which is what vmstate_save_state_v() of QEMU 10 tells.
+ */
+void migration_save_refused(Error *err);
+
+#endif
