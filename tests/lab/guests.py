@@ -101,13 +101,15 @@ class Guest:
     def __init__(self, host, slot=0, qemu='qemu-system-riscv64', harts=2,
                  aia='auto', irqchip=None, memory=128, image='',
                  console=None, arguments='', devices='', ports=2,
-                 prealloc=True, cpu='host'):
+                 prealloc=True, cpu='host', incoming='-incoming defer',
+                 started=None):
         """Starts it; with a console of another guest, as its destination.
 
         Arguments are more of them for its kernel, devices for its QEMU; ports
         how many its serial device has, all but one of them idle.  What is
         not allocated at the start is before a move from Linux 7.2, and that
-        takes up to a minute in here, see docs/lab.md.
+        takes up to a minute in here, see docs/lab.md.  Started is called
+        before the monitor of QEMU is expected to answer.
         """
         self.host = host
         self.slot = slot
@@ -118,7 +120,7 @@ class Guest:
         self._partial = b''
         self._qmp = host.connect(f'qmp{slot}')
         selector.register(self._qmp, selectors.EVENT_READ, self._on_qmp)
-        incoming = '-incoming defer' if console else ''
+        incoming = incoming if console else ''
         self.console = console or Console(
             os.path.join(host.dir, f'guest{slot}.log'))
         self._tty = host.connect(f'tty{slot}')
@@ -153,6 +155,8 @@ class Guest:
             f'-blockdev null-co,node-name=disk,size={1 << 30},read-zeroes=on '
             f'-device virtio-blk-pci,drive=disk {devices} {incoming}')
         try:
+            if started:
+                started()
             greeting = self.wait(lambda: self._replies, 180,
                                  'waiting for its QEMU to start').pop(0)
             self.version = greeting['QMP']['version']
@@ -423,6 +427,45 @@ def outcome(src, uri):
         raise MigrationFailed(f'the migration to {uri} {info["status"]}: '
                               f'{info.get("error-desc", "no reason given")}')
     return info
+
+
+# Of a guest whose QEMU is to be replaced: memory that another can take over.
+UPDATABLE = ('-object memory-backend-memfd,id=ram,size=128M,share=on,'
+             'prealloc=on -machine memory-backend=ram,aux-ram-share=on')
+
+
+def update(src, **kwargs):
+    """Has another QEMU of its host take over the guest, and its memory.
+
+    Returns the guest as it is there, and what query-migrate says.
+    """
+    main, cpr = (f'/tmp/{name}{src.slot}' for name in ('main', 'cpr'))
+    unix = {'transport': 'socket', 'type': 'unix'}
+
+    def send_state():
+        # The destination does nothing else before it has that connection.
+        src.host.check(f"until grep -q ' 00010000 .* {cpr}$' /proc/net/unix; "
+                       'do sleep 0.1; done')
+        src.qmp('migrate', channels=[
+            {'channel-type': name, 'addr': {**unix, 'path': path}}
+            for name, path in (('main', main), ('cpr', cpr))])
+
+    prepare_migration(src, mode='cpr-transfer')
+    src.events.clear()
+    dst = Guest(src.host, slot=1 - src.slot, harts=src.harts, cpu=src.cpu,
+                console=src.console, devices=UPDATABLE, prealloc=False,
+                incoming='-incoming defer -incoming cpr,addr.transport=socket,'
+                         f'addr.type=unix,addr.path={cpr}',
+                started=send_state, **kwargs)
+    try:
+        prepare_migration(dst)
+        dst.qmp('migrate-incoming', uri=f'unix:{main}')
+        src.wait(lambda: ended(src), 120, 'waiting for the other QEMU')
+        return dst, outcome(src, main)
+    except LabError as e:
+        dst.kill()
+        raise MigrationFailed(f'{e}; the other QEMU: '
+                              f'{dst.job.stderr().strip()}') from None
 
 
 def migrate(src, dst, **arguments):

@@ -151,6 +151,11 @@ def vlenb(source, destination):
             'destination',)
 
 
+def zicbom(source, destination):
+    return (f'cache block size of zicbom: {source} on the source, '
+            f'{destination} on the destination',)
+
+
 def satp(source, destination):
     return (f'satp_mode: {source} on the source, {destination} on the '
             'destination',
@@ -161,10 +166,11 @@ def satp(source, destination):
 class Everything(UnlikeHosts):
     """A rule of each kind at once, and two kernels."""
 
-    CPUS = ('rva23s64,sv57=on', 'rva23s64,vlen=256,zbb=off,zicbom=off')
+    CPUS = ('rva23s64,sv57=on',
+            'rva23s64,vlen=256,zbb=off,cbom_blocksize=128')
     KERNELS = ('testing', 'stable')
-    REFUSED = (lacks('zbb', 'zicbom') + vlenb(16, 32) +
-               satp('sv57', 'sv39'), vlenb(32, 16))
+    REFUSED = (lacks('zbb') + vlenb(16, 32) + zicbom(64, 128) +
+               satp('sv57', 'sv39'), vlenb(32, 16) + zicbom(128, 64))
 
 
 # For the long form: one difference each, and the two that are most unlike.
@@ -179,9 +185,8 @@ PAIRS = {
                (satp('sv57', 'sv39'), ())),
     'Zbb': (('rva23s64', 'rva23s64,zbb=off'), (lacks('zbb'), ())),
     'Block': (('max', 'max,cbom_blocksize=128,mvendorid=0x123'),
-              tuple((f'cache block size of zicbom: {a} on the source, {b} on '
-                     'the destination',
-                     f'mvendorid: {x} on the source, {y} on the destination')
+              tuple(zicbom(a, b) + (f'mvendorid: {x} on the source, '
+                                    f'{y} on the destination',)
                     for a, b, x, y in ((64, 128, '0x0', '0x123'),
                                        (128, 64, '0x123', '0x0')))),
     'Max': (('rva23s64', 'max,zbb=off,zicbom=off'),
@@ -193,7 +198,8 @@ for pair, kernels in itertools.product(
     class_name = '_'.join((pair,) + kernels)
     globals()[class_name] = type(class_name, (UnlikeHosts,), {
         'CPUS': PAIRS[pair][0], 'REFUSED': PAIRS[pair][1], 'KERNELS': kernels,
-        'AND_MORE': pair == 'Max', '__module__': __name__})
+        # What else "max" has is another thing under another kernel.
+        'AND_MORE': pair in ('Max', 'Block'), '__module__': __name__})
 
 del UnlikeHosts, CrossHostTest
 
