@@ -172,6 +172,10 @@ RISCVAIAModel *riscv_aia_model_create(const RISCVAIAModelShape *shape);
  * initialized it answers with errors.
  */
 RISCVAIAModel *riscv_aia_model_new(const RISCVAIAModelShape *shape);
+
+/* The same, initialized, which is expected to work */
+RISCVAIAModel *riscv_aia_model_ready(const RISCVAIAModelShape *shape);
+
 void riscv_aia_model_free(RISCVAIAModel *m);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RISCVAIAModel, riscv_aia_model_free)
 
@@ -200,6 +204,9 @@ int riscv_aia_model_set_imsic(RISCVAIAModel *m, uint32_t hart, uint32_t iselect,
 /* KVM_IRQ_LINE */
 int riscv_aia_model_set_input(RISCVAIAModel *m, uint32_t source, bool level);
 
+/* Sets the bits of sources whose wire is high. */
+void riscv_aia_model_get_wires(const RISCVAIAModel *m, uint32_t *driven);
+
 /* KVM_SIGNAL_MSI, and the same to where the file of @hart is */
 int riscv_aia_model_signal_msi(RISCVAIAModel *m, uint64_t addr, uint32_t data);
 int riscv_aia_model_send_msi(RISCVAIAModel *m, uint32_t hart, uint32_t id);
@@ -223,6 +230,9 @@ void riscv_aia_model_put_sip(RISCVAIAModel *m, uint32_t hart, bool seip);
 
 /* Whether the hart sees an external interrupt. */
 bool riscv_aia_model_seip(const RISCVAIAModel *m, uint32_t hart);
+
+/* Whether access to the file is 32 bits wide, because of the kernel's fault */
+bool riscv_aia_model_is_narrow(const RISCVAIAModel *m, uint32_t hart);
 
 /* The identity that topei of the hart names, or 0. */
 uint32_t riscv_aia_model_topei(const RISCVAIAModel *m, uint32_t hart);

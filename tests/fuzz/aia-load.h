@@ -1,0 +1,62 @@
+/*
+ * Loading by libFuzzer: what its parts share
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef TESTS_FUZZ_AIA_LOAD_H
+#define TESTS_FUZZ_AIA_LOAD_H
+
+#include "io/channel-buffer.h"
+#include "migration/vmstate.h"
+#include "../migration/qemu-file.h"
+#include "target/riscv/kvm/vcpu-state.h"
+
+/* Which sections follow */
+#define WITH_APLIC      BIT(0)
+#define WITH_IMSIC      BIT(1)
+#define WITH_VCPU       BIT(2)
+/* The AIA that is loaded has been in use. */
+#define USED            BIT(3)
+/* The vCPU has extension D. */
+#define HAS_D           BIT(4)
+#define NARROW          BIT(5)
+#define WITH_SHAPE      BIT(6)
+
+typedef struct Header {
+    uint8_t flags;
+    uint8_t sources;
+    uint8_t ids;
+    uint8_t harts;
+    uint8_t mode;
+    uint8_t files;
+    uint8_t regs[2];
+} Header;
+
+typedef struct Input {
+    const uint8_t *data;
+    size_t size;
+} Input;
+
+/* How many messages QEMU would have printed */
+extern unsigned int num_messages;
+
+/* Of @in, or to write to where that is NULL */
+QEMUFile *open_file(QIOChannelBuffer **buffer, const Input *in);
+
+bool load_state(QEMUFile *f, const VMStateDescription *vmsd, void *opaque);
+void save_state(QEMUFile *f, const VMStateDescription *vmsd, void *opaque);
+
+/* Reads a section and the footer that savevm.c would look for. */
+bool read_section(QEMUFile *f, Input *in, const VMStateDescription *vmsd,
+                  void *opaque);
+
+/* Registers that kernels list, and the place of one in a list, or its end */
+extern const RISCVRegList listed;
+uint32_t find_reg(const RISCVRegList *list, uint64_t id);
+
+void load_aia(const Header *h, QEMUFile *f, Input *in);
+void load_vcpu(const Header *h, QEMUFile *f, Input *in);
+void load_shape(const Header *h, QEMUFile *f, const Input *in);
+
+#endif
