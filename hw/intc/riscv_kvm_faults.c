@@ -7,7 +7,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "qapi/qapi-commands-machine.h"
+#include "qapi/qapi-commands-riscv-kvm.h"
 #include "qapi/type-helpers.h"
 #include "hw/intc/riscv_kvm_faults.h"
 

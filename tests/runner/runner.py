@@ -362,7 +362,7 @@ def tested(builddir, cache):
         f'{builddir}/guests/*.elf', f'{builddir}/fuzz/aia-load',
         'build-*/riscv64/qemu-system-riscv64', 'Makefile', 'meson.build')
     key.add_trees('configs', 'hw', 'include', 'migration', 'patches',
-                  'scripts', 'target', 'tests')
+                  'qapi', 'scripts', 'target', 'tests')
     return str(key)
 
 

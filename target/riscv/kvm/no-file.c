@@ -12,7 +12,7 @@
 #include "qemu/osdep.h"
 #include <linux/kvm.h>
 
-#include "qapi/qapi-events-machine.h"
+#include "qapi/qapi-events-riscv-kvm.h"
 #include "qemu/bitmap.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
