@@ -54,6 +54,13 @@ archive_site() {
     printf '%s\n' "$_site"
 }
 
+# Takes a lock that this shell holds to its end.
+#   hold_lock FILE WHAT-HAS-IT
+hold_lock() {
+    exec 9>"$1"
+    flock -n 9 || { say "waiting for $2"; flock 9; }
+}
+
 # Runs the rest of the line while holding the lock of one item of the cache,
 # so that two runs do not make it twice.
 with_lock() {
@@ -61,9 +68,9 @@ with_lock() {
     shift
     mkdir -p "$cache" || die "cannot create the cache $cache"
     (
-        flock -n 9 || { say "waiting for another run to make $_name"; flock 9; }
+        hold_lock "$cache/.lock-$_name" "another run to make $_name"
         "$@"
-    ) 9>"$cache/.lock-$_name"
+    )
 }
 
 # The first 12 digits of the hash of standard input: a key in the cache.
