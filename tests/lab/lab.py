@@ -8,9 +8,6 @@ directory shared by 9p.  Guests are in guests.py.
 """
 
 import fcntl
-import glob
-import hashlib
-import lzma
 import os
 import re
 import select
@@ -19,176 +16,28 @@ import shlex
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-TOP = os.path.dirname(os.path.dirname(HERE))
-BUILD = os.path.join(TOP, os.environ.get('BUILDDIR') or 'build')
-FORK = os.path.join(BUILD, 'riscv64/qemu-system-riscv64')
-RUNS = os.path.join(BUILD, 'lab')
-CACHE = os.environ.get('QEMU_AIA_CACHE', '')
-# Where tests/lab/enter has put the files of the user's machine.
-MACHINE = os.environ.get('LAB_MACHINE', '/tmp/machine')
+from events import LabError, LabTimeout, left, receive, selector, wait_for
+from images import Cpio, DAY, Kernel, busybox, guest_directory
+from lan import Lan, MTU
+from places import BUILD, FORK, HERE, RUNS, TOP, machine_path
+
+# What the programs use of all this
+__all__ = ['BOOT_TIMEOUT', 'BUILD', 'FORK', 'HERE', 'Host', 'Job', 'Kernel',
+           'LabError', 'LabTimeout', 'MTU', 'left', 'machine_path', 'receive',
+           'selector']
 
 # What an emulated host needs to mount its files, to reach the others and to
 # run guests.
 HOST_MODULES = ('9pnet_virtio', '9p', 'virtio_net', 'kvm')
-GUEST_MODULES = ('virtio_net', 'virtio_blk')
 # Slots for guests: each has ports for QMP, the guest's serial port, and its
 # heartbeat where that has a wire of its own.
 SLOTS = 2
 # Emulation is slow and the machine may be busy: an event that has not come
 # by then will not come.
 BOOT_TIMEOUT = 300
-MTU = 16000
-DAY = 24 * 3600
-
-
-class LabError(Exception):
-    """Something the user can be told as it stands."""
-
-
-class LabTimeout(LabError):
-    """An awaited event did not come in time."""
-
-
-def left(deadline):
-    """Seconds until deadline, None for ever; never negative."""
-    if deadline is None:
-        return None
-    return max(0, deadline - time.monotonic())
-
-
-# Whatever is awaited, everything that arrives is taken in at once: a port
-# that nobody reads would hold up the guest that writes to it.
-selector = selectors.DefaultSelector()
-
-
-def wait_for(condition, timeout, what):
-    """Handles what arrives until condition() is true; returns its value."""
-    deadline = None if timeout is None else time.monotonic() + timeout
-    while True:
-        value = condition()
-        if value:
-            return value
-        if left(deadline) == 0:
-            raise LabTimeout(f'{what}: nothing after {timeout:.0f} s')
-        for key, _ in selector.select(left(deadline)):
-            # One handler may have closed the file of the next.
-            if selector.get_map().get(key.fd) is key:
-                key.data()
-
-
-def receive(sock):
-    """What a socket has; b'' at its end."""
-    try:
-        return sock.recv(65536)
-    except ConnectionResetError:
-        return b''
-
-
-def machine_path(path):
-    """The place in here of a path the user gave."""
-    path = os.path.join(os.environ.get('LAB_CWD', os.getcwd()), path)
-    return os.path.normpath(f'{MACHINE}/{path}')
-
-
-class Kernel:
-    """A kernel image, and the modules that belong to it."""
-
-    def __init__(self, name):
-        env = {'stable': 'LAB_KERNEL_STABLE', 'testing': 'LAB_KERNEL_TESTING'}
-        self.name = name
-        if name in env:
-            base = os.environ[env[name]]
-            self.image = os.path.join(base, 'vmlinux')
-        else:
-            self.image = machine_path(name)
-            base = os.path.dirname(self.image)
-        if not os.path.isfile(self.image):
-            raise LabError(f'kernel {name}: no such file')
-        with open(self.image, 'rb') as f:
-            head = f.read(0x40)
-        if head[0x30:0x35] != b'RISCV':
-            raise LabError(f'kernel {name}: not a riscv64 kernel image '
-                           '(arch/riscv/boot/Image of a build is one)')
-        self.modules = os.path.join(base, 'modules')
-        self._files = {}
-        for directory, _, names in os.walk(self.modules + '/'):
-            for n in names:
-                m = re.fullmatch(r'(.+)\.ko(\.xz)?', n)
-                if m:
-                    self._files[m[1].replace('-', '_')] = \
-                        os.path.join(directory, n)
-
-    def load_order(self, wanted):
-        """Contents of the wanted modules and what they need, needs first.
-
-        A module the kernel does not have is taken to be built in.
-        """
-        order = {}
-
-        def add(name):
-            if name in order or name not in self._files:
-                return
-            with open(self._files[name], 'rb') as f:
-                data = f.read()
-            if self._files[name].endswith('.xz'):
-                data = lzma.decompress(data)
-            needs = re.search(rb'\0depends=([^\0]*)\0', data)
-            for need in needs[1].decode().split(',') if needs else ():
-                add(need.replace('-', '_'))
-            order[name] = data
-
-        for name in wanted:
-            add(name)
-        return order
-
-
-class Cpio:
-    """An initramfs in the making."""
-
-    def __init__(self):
-        self._out = bytearray()
-        self._dirs = set()
-
-    def _entry(self, name, mode, data):
-        def pad():
-            self._out.extend(bytes(-len(self._out) % 4))
-
-        fields = (0, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0)
-        self._out += b'070701' + b''.join(b'%08x' % f for f in fields)
-        self._out += name.encode() + b'\0'
-        pad()
-        self._out += data
-        pad()
-
-    def _parents(self, name):
-        parent = os.path.dirname(name)
-        if parent and parent not in self._dirs:
-            self._parents(parent)
-            self._dirs.add(parent)
-            self._entry(parent, 0o040755, b'')
-
-    def add(self, name, data, mode=0o644):
-        self._parents(name)
-        self._entry(name, 0o100000 | mode, data)
-
-    def add_file(self, name, path, mode=0o755):
-        with open(path, 'rb') as f:
-            self.add(name, f.read(), mode)
-
-    def add_modules(self, modules):
-        for name, data in modules.items():
-            self.add(f'modules/{name}.ko', data)
-        self.add('modules/order', ''.join(f'{m}\n' for m in modules).encode())
-
-    def write(self, path):
-        self._entry('TRAILER!!!', 0, b'')
-        with open(path, 'wb') as f:
-            f.write(self._out)
 
 
 def remove_old_runs():
@@ -209,142 +58,6 @@ def remove_old_runs():
         except OSError:
             # In use, or another run removes it.
             pass
-
-
-def busybox():
-    return os.path.join(os.environ['LAB_HOSTROOT'], 'usr/bin/busybox')
-
-
-def guest_directory():
-    """The directory that hosts see as /guest; made when its parts change."""
-    kernels = {'': Kernel('stable'), '.testing': Kernel('testing')}
-    sources = [os.path.join(HERE, 'guest', name)
-               for name in ('heartbeat.c', 'traffic.c')]
-    parts = [__file__, os.path.join(HERE, 'guest/init'),
-             os.path.join(HERE, 'guest/heartbeat.h'), *sources]
-    parts += [os.path.join(os.path.dirname(k.image), 'release')
-              for k in kernels.values()]
-    key = hashlib.sha256(busybox().encode())
-    for part in parts:
-        with open(part, 'rb') as f:
-            key.update(f.read())
-    base = os.path.join(CACHE, 'lab')
-    final = os.path.join(base, f'guest-{key.hexdigest()[:12]}')
-    if os.path.isdir(final):
-        return final
-    os.makedirs(base, exist_ok=True)
-    for name in os.listdir(base):
-        # No host is up for that long.
-        if time.time() - os.stat(os.path.join(base, name)).st_mtime > 7 * DAY:
-            shutil.rmtree(os.path.join(base, name), ignore_errors=True)
-    d = tempfile.mkdtemp(dir=base)
-    os.chmod(d, 0o755)
-    program = os.path.join(d, 'heartbeat')
-    done = subprocess.run(
-        ['riscv64-linux-gnu-gcc', '-static', '-O2', '-Wall', '-Wextra',
-         '-Werror', '-pthread', '-o', program, *sources],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        check=False)
-    if done.returncode:
-        raise LabError(f'cannot compile the guest program:\n{done.stdout}')
-    for suffix, kernel in kernels.items():
-        cpio = Cpio()
-        cpio.add_file('init', os.path.join(HERE, 'guest/init'))
-        cpio.add_file('bin/busybox', busybox())
-        cpio.add_file('bin/heartbeat', program)
-        cpio.add_modules(kernel.load_order(GUEST_MODULES))
-        cpio.write(os.path.join(d, f'initrd{suffix}'))
-        os.link(os.path.realpath(kernel.image),
-                os.path.join(d, f'Image{suffix}'))
-    try:
-        os.rename(d, final)
-    except OSError:
-        # Another run was faster.
-        shutil.rmtree(d)
-    return final
-
-
-class Lan:
-    """This host's place on a LAN: a datagram socket, and a hub somewhere.
-
-    Each host brings a hub process along; the first to get the lock does the
-    work, and the next takes over when it goes.
-    """
-
-    def __init__(self, name, index):
-        # The path of a Unix socket is short, so not in the checkout.
-        self._base = os.path.join(MACHINE, f'tmp/riscv-aia-lan-{os.getuid()}')
-        self.name = name
-        self.dir = os.path.join(self._base, name)
-        self.ip = f'10.0.0.{index}'
-        self.mac = f'52:54:00:0a:00:{index:02x}'
-        self.local = os.path.join(self.dir, str(index))
-        # All hosts on the LAN see this as /lan.
-        self.files = os.path.join(self.dir, 'files')
-        self._make_directory(self._base)
-        with self._all_lans():
-            self._remove_unused()
-            self._make_directory(self.dir)
-            self._make_directory(self.files)
-            self._lock = open(self.local + '.lock', 'w')
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise LabError(f'LAN {name} has a host with index {index} '
-                               'already; choose another --index') from None
-        # Left behind, perhaps, by a host that was killed.
-        if os.path.exists(self.local):
-            os.unlink(self.local)
-        self._hub = subprocess.Popen(
-            [sys.executable, os.path.join(HERE, 'hub.py'), self.dir],
-            stdin=subprocess.PIPE)
-
-    @staticmethod
-    def _make_directory(path):
-        try:
-            os.mkdir(path, 0o700)
-        except FileExistsError:
-            if os.stat(path).st_uid != os.getuid():
-                raise LabError(f'{path} belongs to another user') from None
-
-    def _all_lans(self):
-        """Held while hosts come and go."""
-        lock = open(os.path.join(self._base, '.lock'), 'w')
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return lock
-
-    def _remove_unused(self):
-        """Removes LANs on which no host is left."""
-        for name in os.listdir(self._base):
-            d = os.path.join(self._base, name)
-            if os.path.isdir(d) and not any(map(self._in_use,
-                                                glob.glob(f'{d}/*.lock'))):
-                shutil.rmtree(d, ignore_errors=True)
-
-    @staticmethod
-    def _in_use(path):
-        with open(path, 'w') as f:
-            try:
-                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return False
-            except BlockingIOError:
-                return True
-
-    def options(self):
-        hub = os.path.join(self.dir, 'hub')
-        return ['-netdev', 'dgram,id=lan,local.type=unix,'
-                f'local.path={self.local},remote.type=unix,remote.path={hub}',
-                '-device', f'virtio-net-pci,netdev=lan,mac={self.mac},'
-                f'host_mtu={MTU},romfile=']
-
-    def close(self):
-        self._hub.stdin.close()
-        self._hub.wait()
-        with self._all_lans():
-            if os.path.exists(self.local):
-                os.unlink(self.local)
-            self._lock.close()
-            self._remove_unused()
 
 
 class Host:
