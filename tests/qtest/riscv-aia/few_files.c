@@ -10,29 +10,19 @@
  */
 
 #include "qemu/osdep.h"
-#include <sched.h>
 #include <sys/sysinfo.h>
 #include "qemu/bitops.h"
-#include "qobject/qdict.h"
-#include "qobject/qlist.h"
-#include "framework.h"
+#include "threads.h"
 
 /* One hart has a CPU for itself, the others share another one. */
-static void give_file_to(QTestState *qts, unsigned hart)
+static void give_file_to(QTestState *qts, const AIACase *c, unsigned hart)
 {
-    QDict *rsp = qtest_qmp(qts, "{'execute': 'query-cpus-fast'}");
-    QListEntry *entry;
+    int thread[AIA_MAX_HARTS];
 
-    QLIST_FOREACH_ENTRY(qdict_get_qlist(rsp, "return"), entry) {
-        QDict *cpu = qobject_to(QDict, qlist_entry_obj(entry));
-        cpu_set_t set;
-
-        CPU_ZERO(&set);
-        CPU_SET(qdict_get_int(cpu, "cpu-index") == hart, &set);
-        g_assert_cmpint(sched_setaffinity(qdict_get_int(cpu, "thread-id"),
-                                          sizeof(set), &set), ==, 0);
+    aia_hart_threads(qts, c, thread);
+    for (unsigned i = 0; i < c->harts; i++) {
+        aia_bind_thread(thread[i], i == hart ? CPU_1 : CPU_0);
     }
-    qobject_unref(rsp);
 }
 
 static void prepare(QTestState *qts, const AIACase *c)
@@ -42,7 +32,7 @@ static void prepare(QTestState *qts, const AIACase *c)
     for (unsigned hart = 0; hart < c->harts; hart++) {
         uint64_t told = AIA_REPORT + offsetof(CheckReport, told);
 
-        give_file_to(qts, hart);
+        give_file_to(qts, c, hart);
         while (!(qtest_readq(qts, told) & BIT(hart))) {
             g_assert_cmpint(g_get_monotonic_time(), <, end);
             g_usleep(5000);

@@ -9,15 +9,12 @@
  */
 
 #include "qemu/osdep.h"
-#include <sched.h>
 #include <sys/sysinfo.h>
 #include "migration/migration-qmp.h"
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
+#include "threads.h"
 #include "watched.h"
-
-#define CPU_0 1
-#define CPU_1 2
 
 #define SAVES 5
 
@@ -26,12 +23,6 @@
 
 #define CONFINED " -sandbox on,obsolete=deny,elevateprivileges=deny," \
                  "spawn=deny,resourcecontrol=deny"
-
-/* It takes the files of CPU 1, and keeps them though it stands. */
-static const AIACase taker = {
-    .guest = "tick", .from = "auto", .to = "auto", .irqchip = "on",
-    .harts = AIA_MANY_FILES + 1,
-};
 
 static const AIACase few = {
     .guest = "tick", .from = "auto", .to = "auto", .irqchip = "on",
@@ -44,62 +35,6 @@ static const AIACase many = {
     .harts = 2 * AIA_MANY_FILES + 2,
     .options = PATIENT,
 };
-
-static void hart_threads(QTestState *qts, const AIACase *c, int *thread)
-{
-    QDict *rsp = qtest_qmp(qts, "{'execute': 'query-cpus-fast'}");
-    QListEntry *entry;
-
-    QLIST_FOREACH_ENTRY(qdict_get_qlist(rsp, "return"), entry) {
-        QDict *hart = qobject_to(QDict, qlist_entry_obj(entry));
-        int64_t index = qdict_get_int(hart, "cpu-index");
-
-        g_assert_cmpint(index, <, c->harts);
-        thread[index] = qdict_get_int(hart, "thread-id");
-    }
-    qobject_unref(rsp);
-}
-
-static uint64_t thread_cpus(int thread)
-{
-    uint64_t cpus[16] = { };
-
-    g_assert_cmpint(sched_getaffinity(thread, sizeof(cpus),
-                                      (cpu_set_t *)cpus), ==, 0);
-    return cpus[0];
-}
-
-static void bind_thread(int thread, uint64_t cpus)
-{
-    g_assert_cmpint(sched_setaffinity(thread, sizeof(cpus),
-                                      (cpu_set_t *)&cpus), ==, 0);
-}
-
-static void bind_harts(QTestState *qts, const AIACase *c, uint64_t cpus)
-{
-    int thread[AIA_MAX_HARTS];
-
-    hart_threads(qts, c, thread);
-    for (unsigned i = 0; i < c->harts; i++) {
-        bind_thread(thread[i], cpus);
-    }
-}
-
-static QTestState *start_taker(void)
-{
-    int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
-    uint64_t magic = AIA_REPORT + offsetof(TickReport, magic);
-    QTestState *qts = aia_start(&taker, taker.from, "-S");
-
-    bind_harts(qts, &taker, CPU_1);
-    aia_cont(qts);
-    while (qtest_readq(qts, magic) != TICK_MAGIC) {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-        g_usleep(5000);
-    }
-    aia_stop(qts);
-    return qts;
-}
 
 /* Returns whether it succeeded. */
 static bool save(AIAWatched *w, const char *uri)
@@ -127,7 +62,7 @@ static bool save(AIAWatched *w, const char *uri)
  */
 static void move_into_software(AIAWatched *w)
 {
-    bind_harts(w->qts, &few, CPU_1);
+    aia_bind_harts(w->qts, &few, CPU_1);
     aia_cont(w->qts);
     aia_tick_wait(w->qts, &few, 5);
     aia_stop(w->qts);
@@ -140,7 +75,7 @@ static void start_few(AIAWatched *w, const char *more)
 
     aia_watched_prepare(w);
     aia_watched_start(w, &few, few.from, options);
-    bind_harts(w->qts, &few, CPU_0);
+    aia_bind_harts(w->qts, &few, CPU_0);
     aia_tick_boot(w->qts, &few);
     aia_stop(w->qts);
     w->fault->watches = true;
@@ -156,7 +91,7 @@ static void check_runs(AIAWatched *w, uint64_t cpus)
     int thread[AIA_MAX_HARTS];
     unsigned runs = w->fault->runs;
 
-    hart_threads(w->qts, &few, thread);
+    aia_hart_threads(w->qts, &few, thread);
     g_assert_cmpuint(runs, >, 0);
     g_assert_cmpuint(runs, <=, FAULT_RUNS);
     for (unsigned i = 0; i < runs; i++) {
@@ -180,8 +115,8 @@ static void check_cpus(AIAWatched *w, unsigned hart, uint64_t cpus)
 {
     int thread[AIA_MAX_HARTS];
 
-    hart_threads(w->qts, &few, thread);
-    g_assert_cmphex(thread_cpus(thread[hart]), ==, cpus);
+    aia_hart_threads(w->qts, &few, thread);
+    g_assert_cmphex(aia_thread_cpus(thread[hart]), ==, cpus);
 }
 
 static bool needs_two_cpus(void)
@@ -217,7 +152,7 @@ static void check_saves(AIAWatched *w)
 
 static void end_few(AIAWatched *w)
 {
-    bind_harts(w->qts, &few, CPU_1);
+    aia_bind_harts(w->qts, &few, CPU_1);
     aia_cont(w->qts);
     aia_tick_wait(w->qts, &few, 5);
     aia_watched_quit(w);
@@ -232,7 +167,7 @@ static void with_few(const char *more, void (*check)(AIAWatched *w))
     if (!needs_two_cpus()) {
         return;
     }
-    other = start_taker();
+    other = aia_take_files();
     start_few(&w, more);
     check(&w);
     end_few(&w);
@@ -254,7 +189,7 @@ static void check_while_bound(AIAWatched *w)
     }
 
     move_into_software(w);
-    hart_threads(w->qts, &few, thread);
+    aia_hart_threads(w->qts, &few, thread);
     w->fault->bound_to = CPU_0 | CPU_1;
     w->fault->bound = thread[0];
     check_saves(w);
@@ -274,7 +209,7 @@ static void test_bound(void)
  */
 static void check_while_forbidden(AIAWatched *w)
 {
-    bind_thread(qtest_pid(w->qts), CPU_0);
+    aia_bind_thread(qtest_pid(w->qts), CPU_0);
     check_saves(w);
     check_runs(w, CPU_0);
     for (unsigned hart = 0; hart < few.harts; hart++) {
@@ -306,7 +241,7 @@ static void check_refused(AIAWatched *w, const char *why)
 /* All of QEMU is bound to CPU 1: there is no file for it, also not on CPU 0. */
 static void check_while_refused(AIAWatched *w)
 {
-    bind_thread(qtest_pid(w->qts), CPU_1);
+    aia_bind_thread(qtest_pid(w->qts), CPU_1);
     check_refused(w, "cannot be read: harts 0, 1 get no .* on CPU 1 of");
     check_runs(w, CPU_1);
 }
@@ -397,9 +332,9 @@ static void test_many(void)
     memset(&w, 0, sizeof(w));
     aia_watched_start(&w, &many, many.from, "-S"
                       " -trace vmstate_downtime_save -trace 'kvm_riscv_*'");
-    hart_threads(w.qts, &many, thread);
+    aia_hart_threads(w.qts, &many, thread);
     for (unsigned i = 0; i < many.harts; i++) {
-        bind_thread(thread[i], i % 2 ? CPU_1 : CPU_0);
+        aia_bind_thread(thread[i], i % 2 ? CPU_1 : CPU_0);
     }
     /* Harts that start without a file cannot enable identities 32-63. */
     qtest_writeq(w.qts, AIA_REPORT + offsetof(TickReport, no_upper), 1);

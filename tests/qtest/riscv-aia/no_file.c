@@ -8,11 +8,10 @@
  */
 
 #include "qemu/osdep.h"
-#include <sched.h>
 #include <sys/sysinfo.h>
 #include "migration/migration-qmp.h"
 #include "qobject/qdict.h"
-#include "qobject/qlist.h"
+#include "threads.h"
 #include "watched.h"
 
 static const AIACase first = {
@@ -25,28 +24,6 @@ static const AIACase second = {
     .guest = "tick", .from = "hwaccel", .to = "hwaccel", .irqchip = "on",
     .harts = AIA_MANY_FILES - 1,
 };
-
-/* @cpus: one bit each, of CPUs 0 and 1 */
-static void keep_on(QTestState *qts, unsigned cpus)
-{
-    QDict *rsp = qtest_qmp(qts, "{'execute': 'query-cpus-fast'}");
-    QListEntry *entry;
-    cpu_set_t set;
-
-    CPU_ZERO(&set);
-    for (int cpu = 0; cpu < 2; cpu++) {
-        if (cpus & 1 << cpu) {
-            CPU_SET(cpu, &set);
-        }
-    }
-    QLIST_FOREACH_ENTRY(qdict_get_qlist(rsp, "return"), entry) {
-        QDict *hart = qobject_to(QDict, qlist_entry_obj(entry));
-
-        g_assert_cmpint(sched_setaffinity(qdict_get_int(hart, "thread-id"),
-                                          sizeof(set), &set), ==, 0);
-    }
-    qobject_unref(rsp);
-}
 
 /* Waits until QEMU says so of the guest, which is to be once. */
 static void wait_for_word(AIAWatched *w)
@@ -80,11 +57,11 @@ static void start(AIAWatched *a, AIAWatched *b)
 {
     memset(a, 0, sizeof(*a));
     aia_watched_start(a, &first, first.from, "-S");
-    keep_on(a->qts, 1);
+    aia_bind_harts(a->qts, &first, CPU_0);
     aia_tick_boot(a->qts, &first);
     memset(b, 0, sizeof(*b));
     aia_watched_start(b, &second, second.from, "-S");
-    keep_on(b->qts, 1);
+    aia_bind_harts(b->qts, &second, CPU_0);
     aia_cont(b->qts);
     wait_for_word(b);
     /* It stops and goes on as any other, and the first one has no harm. */
@@ -119,7 +96,7 @@ static void test_other_cpu(void)
         return;
     }
     start(&a, &b);
-    keep_on(b.qts, 3);
+    aia_bind_harts(b.qts, &second, CPU_0 | CPU_1);
     aia_tick_wait(b.qts, &second, 5);
     aia_tick_wait(a.qts, &first, 5);
     aia_watched_quit(&a);
@@ -140,7 +117,7 @@ static void test_migrate(void)
     start(&a, &b);
     memset(&to, 0, sizeof(to));
     aia_watched_start(&to, &second, second.to, "-S -incoming defer");
-    keep_on(to.qts, 2);
+    aia_bind_harts(to.qts, &second, CPU_1);
     migrate_incoming_qmp(to.qts, f.socket, NULL, "{}");
     migrate_qmp(b.qts, NULL, f.socket, NULL, "{}");
     wait_for_migration_complete(b.qts);

@@ -7,28 +7,12 @@
  */
 
 #include "qemu/osdep.h"
-#include <sched.h>
-#include <sys/ptrace.h>
-#include <sys/sysinfo.h>
 #include "qemu/bswap.h"
-#include "qemu/cutils.h"
 #include "migration/migration-qmp.h"
 #include "qobject/qdict.h"
 #include "qobject/qjson.h"
-#include "qobject/qlist.h"
-#include "framework.h"
+#include "vcpu.h"
 #include "watched.h"
-
-static int64_t deadline(void)
-{
-    return g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
-}
-
-static void wait_a_little(int64_t end)
-{
-    g_assert_cmpint(g_get_monotonic_time(), <, end);
-    g_usleep(5000);
-}
 
 static uint64_t read_told(QTestState *qts, unsigned i)
 {
@@ -42,16 +26,7 @@ static void write_arg(QTestState *qts, unsigned i, uint64_t value)
                  i * sizeof(uint64_t), value);
 }
 
-/**
- * VCPUMove - a way to move with something to do before and after
- * @inner: the way itself, which run_inner() takes
- */
-typedef struct VCPUMove {
-    AIAMove move;
-    const AIAMove *inner;
-} VCPUMove;
-
-static QTestState *run_inner(QTestState *from, const AIACase *c)
+QTestState *run_inner(QTestState *from, const AIACase *c)
 {
     AIACase inner = *c;
 
@@ -75,7 +50,7 @@ static bool has_extension(const AIACase *c, const char *name)
     return has;
 }
 
-static void test_regs(const void *opaque)
+void test_regs(const void *opaque)
 {
     static int has_sstateen = -1;
     AIACase c = *(const AIACase *)opaque;
@@ -335,93 +310,6 @@ static void test_property(const void *opaque)
     qtest_quit(qts);
 }
 
-/* vcpu_start: a vCPU that is kept from running */
-
-static pid_t vcpu_thread(QTestState *qts, int64_t index)
-{
-    QDict *rsp = qtest_qmp(qts, "{'execute': 'query-cpus-fast'}");
-    QListEntry *entry;
-    pid_t tid = 0;
-
-    QLIST_FOREACH_ENTRY(qdict_get_qlist(rsp, "return"), entry) {
-        QDict *cpu = qobject_to(QDict, qlist_entry_obj(entry));
-
-        if (qdict_get_int(cpu, "cpu-index") == index) {
-            tid = qdict_get_int(cpu, "thread-id");
-        }
-    }
-    qobject_unref(rsp);
-    g_assert_cmpint(tid, !=, 0);
-    return tid;
-}
-
-/* Out of KVM_RUN, while the other vCPUs run on. */
-static void hold_thread(pid_t tid)
-{
-    int status;
-
-    g_assert_cmpint(ptrace(PTRACE_SEIZE, tid, NULL, NULL), ==, 0);
-    g_assert_cmpint(ptrace(PTRACE_INTERRUPT, tid, NULL, NULL), ==, 0);
-    g_assert_cmpint(waitpid(tid, &status, __WALL), ==, tid);
-    g_assert_true(WIFSTOPPED(status));
-}
-
-/* Whether QEMU has told the thread to leave KVM_RUN, by SIG_IPI. */
-static bool is_kicked(QTestState *qts, pid_t tid)
-{
-    g_autofree char *file = g_strdup_printf("/proc/%d/task/%d/status",
-                                            qtest_pid(qts), tid);
-    g_autofree char *text = NULL;
-    const char *at;
-    uint64_t pending;
-
-    g_assert_true(g_file_get_contents(file, &text, NULL, NULL));
-    at = strstr(text, "SigPnd:");
-    g_assert_nonnull(at);
-    g_assert_cmpint(qemu_strtou64(at + strlen("SigPnd:"), &at, 16, &pending),
-                    ==, 0);
-    return pending >> (SIGUSR1 - 1) & 1;
-}
-
-/*
- * Stops the machine with a vCPU that does not enter KVM_RUN any more: it is
- * let go when it has been told to stop.  Leaves the STOP event to whoever
- * stops the machine next.
- */
-static void stop_with_held_thread(QTestState *qts, pid_t tid)
-{
-    int64_t end = deadline();
-    QDict *rsp;
-
-    qtest_qmp_send(qts, "{'execute': 'stop'}");
-    while (!is_kicked(qts, tid)) {
-        wait_a_little(end);
-    }
-    g_assert_cmpint(ptrace(PTRACE_DETACH, tid, NULL, NULL), ==, 0);
-    rsp = qtest_qmp_receive(qts);
-    g_assert_true(qdict_haskey(rsp, "return"));
-    qobject_unref(rsp);
-}
-
-/*
- * At one checkpoint holds the vCPU of hart 1, which the guest then starts; at
- * the next moves the guest before that hart has run.
- */
-static QTestState *move_starting(QTestState *from, const AIACase *c)
-{
-    static pid_t held;
-    pid_t tid = held;
-
-    if (!tid) {
-        held = vcpu_thread(from, 1);
-        hold_thread(held);
-        return from;
-    }
-    held = 0;
-    stop_with_held_thread(from, tid);
-    return run_inner(from, c);
-}
-
 /* vcpu_timer: what time it is, there and here */
 
 static uint64_t ask_time(QTestState *qts)
@@ -511,55 +399,6 @@ static void test_compute(const void *opaque)
         wait_a_little(end);
     }
     qtest_quit(qts);
-}
-
-/* vcpu_regs, with a hart 1 that may run on any CPU, but begins on the last */
-static void unpin_hart(QTestState *qts, const AIACase *c)
-{
-    cpu_set_t all, last;
-
-    CPU_ZERO(&all);
-    CPU_ZERO(&last);
-    for (int i = 0; i < get_nprocs(); i++) {
-        CPU_SET(i, &all);
-    }
-    CPU_SET(get_nprocs() - 1, &last);
-    g_assert_cmpint(sched_setaffinity(vcpu_thread(qts, 1), sizeof(last), &last),
-                    ==, 0);
-    g_assert_cmpint(sched_setaffinity(vcpu_thread(qts, 1), sizeof(all), &all),
-                    ==, 0);
-}
-
-static void move_harts(const void *opaque, bool confined)
-{
-    AIACase c = *(const AIACase *)opaque;
-    AIAWatched w;
-
-    if (get_nprocs() < 2) {
-        g_test_skip("this host has but one CPU");
-        return;
-    }
-    c.prepare = unpin_hart;
-    aia_watched_prepare(&w);
-    w.fault->moves = true;
-    w.fault->confines = confined;
-    aia_watched_preload(&w, true);
-    test_regs(&c);
-    aia_watched_preload(&w, false);
-    g_test_message("%u times", w.fault->moved);
-    g_assert_cmpuint(w.fault->moved, >, 0);
-    aia_watched_forget(&w);
-}
-
-static void test_moved(const void *opaque)
-{
-    move_harts(opaque, false);
-}
-
-/* QEMU may not choose CPUs, as under libvirt. */
-static void test_moved_confined(const void *opaque)
-{
-    move_harts(opaque, true);
 }
 
 static void add(const char *guest, const AIAMove *move, const char *from,

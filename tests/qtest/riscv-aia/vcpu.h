@@ -1,0 +1,42 @@
+/*
+ * What the tests of vCPUs share
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef RISCV_AIA_VCPU_H
+#define RISCV_AIA_VCPU_H
+
+#include "framework.h"
+
+/**
+ * VCPUMove - a way to move with something to do before and after
+ * @inner: the way itself, which run_inner() takes
+ */
+typedef struct VCPUMove {
+    AIAMove move;
+    const AIAMove *inner;
+} VCPUMove;
+
+QTestState *run_inner(QTestState *from, const AIACase *c);
+
+static inline int64_t deadline(void)
+{
+    return g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
+}
+
+static inline void wait_a_little(int64_t end)
+{
+    g_assert_cmpint(g_get_monotonic_time(), <, end);
+    g_usleep(5000);
+}
+
+/* The case of vcpu_regs */
+void test_regs(const void *opaque);
+
+/* In a file of their own: a vCPU that is kept from running, or changes CPUs */
+QTestState *move_starting(QTestState *from, const AIACase *c);
+void test_moved(const void *opaque);
+void test_moved_confined(const void *opaque);
+
+#endif
