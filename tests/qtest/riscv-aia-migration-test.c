@@ -10,11 +10,13 @@
  * QTEST_RISCV_AIA_FILES tells of a host with few guest interrupt files, where
  * only what is about that runs.  QTEST_QEMU_BINARY_STOCK names a QEMU without
  * our changes, QTEST_QEMU_BINARY_OTHER one with them on another version of
- * QEMU; with either, guests move between these and nothing else runs.
+ * QEMU; with either, guests move between these and nothing else runs.  With
+ * QTEST_RISCV_AIA_PEER they move to another host and back (riscv-aia/peer.h).
  */
 
 #include "qemu/osdep.h"
 #include "riscv-aia/framework.h"
+#include "riscv-aia/peer.h"
 
 int main(int argc, char **argv)
 {
@@ -26,6 +28,10 @@ int main(int argc, char **argv)
         printf("1..0 # SKIP %s\n", guests ? "/dev/kvm cannot be used"
                : "QTEST_RISCV_AIA_GUESTS names no guests");
         return 0;
+    }
+    if (aia_has_peer()) {
+        aia_add_peer_tick_tests(tcg);
+        return g_test_run();
     }
     if (aia_add_fleet_tests()) {
         return g_test_run();

@@ -13,6 +13,7 @@
 #include "qobject/qlist.h"
 #include "migration/migration-qmp.h"
 #include "framework.h"
+#include "peer.h"
 
 unsigned aia_guest_files(void)
 {
@@ -232,6 +233,53 @@ static void keep_subsection(char **cpu, size_t *len)
     *len = p + 8 - *cpu + ldl_be_p(p + 4) * 3 * 8;
 }
 
+/*
+ * Whether two hosts have the same in a vCPU: what QEMU has of it, and the
+ * registers that the source sends.  Another kernel may have more of them,
+ * in another order.
+ */
+static bool same_on_hosts(char *a, size_t la, char *b, size_t lb)
+{
+    char *ra = a, *rb = b;
+    size_t rest_a = la, rest_b = lb;
+    uint32_t num_a, num_b;
+
+    keep_subsection(&ra, &rest_a);
+    keep_subsection(&rb, &rest_b);
+    if (ra - a != rb - b || !same_section("cpu", a, b, ra - a)) {
+        return false;
+    }
+    ra += strlen("cpu/kvm-riscv") + 4;
+    rb += strlen("cpu/kvm-riscv") + 4;
+    num_a = ldl_be_p(ra + 4);
+    num_b = ldl_be_p(rb + 4);
+    if (ldl_be_p(ra) != ldl_be_p(rb)) {
+        g_test_message("cpu: MP state %u, was %u", ldl_be_p(rb), ldl_be_p(ra));
+        return false;
+    }
+    ra += 8;
+    rb += 8;
+    for (uint32_t i = 0, j; i < num_a; i++) {
+        uint64_t id = ldq_be_p(ra + i * 8);
+        uint64_t was = ldq_be_p(ra + (num_a + i) * 8), is;
+
+        for (j = 0; j < num_b && ldq_be_p(rb + j * 8) != id; j++) {
+            continue;
+        }
+        if (j == num_b) {
+            g_test_message("cpu: no register 0x%" PRIx64, id);
+            return false;
+        }
+        is = ldq_be_p(rb + (num_b + j) * 8);
+        if (is != was) {
+            g_test_message("cpu: register 0x%" PRIx64 " is 0x%" PRIx64
+                           ", was 0x%" PRIx64, id, is, was);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool same_sections(const char *file_a, const char *file_b,
                           const char *name, unsigned expected, bool reset,
                           bool mixed)
@@ -252,6 +300,13 @@ static bool same_sections(const char *file_a, const char *file_b,
         pb = aia_find_section(pb, b + len_b, name, &lb);
         if (!pa || !pb) {
             break;
+        }
+        if (aia_has_peer() && g_str_equal(name, "cpu")) {
+            if (!same_on_hosts(pa, la, pb, lb)) {
+                return false;
+            }
+            count++;
+            continue;
         }
         if (mixed && g_str_equal(name, "cpu")) {
             keep_subsection(&pa, &la);
@@ -374,7 +429,7 @@ void aia_save(QTestState *qts, const char *uri)
     wait_for_migration_complete(qts);
 }
 
-static void set_capabilities(QTestState *qts, const AIAMove *m, bool on)
+void aia_set_capabilities(QTestState *qts, const AIAMove *m, bool on)
 {
     migrate_set_capability(qts, "events", true);
     for (int i = 0; i < ARRAY_SIZE(m->capabilities) && m->capabilities[i];
@@ -406,7 +461,7 @@ static QTestState *move_file(QTestState *from, const AIACase *c)
     if (aia_is_running(from)) {
         aia_stop(from);
     }
-    set_capabilities(from, m, true);
+    aia_set_capabilities(from, m, true);
     aia_save(from, save);
     qtest_quit(from);
 
@@ -416,11 +471,11 @@ static QTestState *move_file(QTestState *from, const AIACase *c)
         to = aia_start(c, c->to, more);
     } else {
         to = aia_start(c, c->to, "-S -incoming defer");
-        set_capabilities(to, m, true);
+        aia_set_capabilities(to, m, true);
         migrate_incoming_qmp(to, load, NULL, "{}");
     }
     wait_for_migration_complete(to);
-    set_capabilities(to, m, false);
+    aia_set_capabilities(to, m, false);
     aia_save(to, f.uri_b);
     aia_compare_streams(c, f.a, f.b);
     aia_cont(to);
@@ -457,13 +512,13 @@ static const char *connect_by_fd(QTestState *from, QTestState *to)
  * Precopy must not come to its end first: so there is something to send, and
  * next to no bandwidth for it.
  */
-static void prepare_postcopy(QTestState *from)
+void aia_prepare_postcopy(QTestState *from)
 {
     qtest_memset(from, AIA_REPORT + 0x200000, 0x5a, 0x200000);
     migrate_set_parameter_int(from, "max-bandwidth", 32768);
 }
 
-static void start_postcopy(QTestState *from)
+void aia_start_postcopy(QTestState *from)
 {
     static const char *const failed[] = { "completed", "failed", NULL };
 
@@ -483,15 +538,15 @@ static QTestState *move_live(QTestState *from, const AIACase *c)
 
     aia_files_init(&f);
     uri = g_strcmp0(m->how, "fd") ? f.socket : connect_by_fd(from, to);
-    set_capabilities(from, m, true);
-    set_capabilities(to, m, true);
+    aia_set_capabilities(from, m, true);
+    aia_set_capabilities(to, m, true);
     if (postcopy) {
-        prepare_postcopy(from);
+        aia_prepare_postcopy(from);
     }
     migrate_incoming_qmp(to, uri, NULL, "{}");
     migrate_qmp(from, NULL, uri, NULL, "{}");
     if (postcopy) {
-        start_postcopy(from);
+        aia_start_postcopy(from);
     }
     wait_for_migration_complete(from);
     wait_for_migration_complete(to);
@@ -499,7 +554,7 @@ static QTestState *move_live(QTestState *from, const AIACase *c)
         qtest_qmp_eventwait(to, "RESUME");
     }
     g_assert_true(aia_is_running(to) == running);
-    set_capabilities(to, m, false);
+    aia_set_capabilities(to, m, false);
     qtest_quit(from);
     aia_files_free(&f);
     return to;
@@ -551,13 +606,13 @@ void aia_move_refused(QTestState *from, const AIACase *c, const char *error)
     more = g_strdup_printf("-incoming defer 2>%s", f.errors);
     to = aia_start(c, c->to, more);
     qtest_set_expected_status(to, EXIT_FAILURE);
-    set_capabilities(from, m, true);
-    set_capabilities(to, m, true);
+    aia_set_capabilities(from, m, true);
+    aia_set_capabilities(to, m, true);
     migrate_incoming_qmp(to, f.socket, NULL, "{}");
     migrate_qmp(from, NULL, f.socket, NULL, "{}");
     wait_for_migration_status(from, "failed", (const char **)other);
     qtest_qmp_eventwait(from, "RESUME");
-    set_capabilities(from, m, false);
+    aia_set_capabilities(from, m, false);
     qtest_wait_qemu(to);
     qtest_quit(to);
     g_assert_true(g_file_get_contents(f.errors, &said, NULL, NULL));

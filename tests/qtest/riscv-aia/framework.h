@@ -127,6 +127,16 @@ void aia_cont(QTestState *qts);
 /* Waits for the end of a QEMU that is to fail, and asserts that it does. */
 void aia_wait_failed(QTestState *qts);
 
+/* Turns what a move needs on or off, on either side. */
+void aia_set_capabilities(QTestState *qts, const AIAMove *m, bool on);
+
+/*
+ * Sees to it that precopy does not come to its end before postcopy; starts
+ * that when it has begun.
+ */
+void aia_prepare_postcopy(QTestState *from);
+void aia_start_postcopy(QTestState *from);
+
 /* Saves the state of @qts, which stands, in a file. */
 void aia_save(QTestState *qts, const char *uri);
 

@@ -9,6 +9,7 @@
 
 #include "qemu/osdep.h"
 #include "framework.h"
+#include "peer.h"
 
 /*
  * What a kernel with narrow access to software files (docs/kernel-facts.md)
@@ -483,4 +484,81 @@ void aia_add_tick_tests(bool tcg)
         add("reset", &resets[i], test_reset);
     }
     add("reset-running", &reset_running, test_reset_running);
+}
+
+static void peer_home(const AIACase *c, bool lower)
+{
+    TickTest t = { .c = *c, .lower = lower };
+    QTestState *qts = start(&t);
+
+    qts = c->move->run(qts, c);
+    g_assert_nonnull(qts);
+    wait_for_progress(qts, c);
+    qtest_quit(qts);
+    aia_peer_end(NULL);
+}
+
+static void peer_home_upper(const AIACase *c)
+{
+    peer_home(c, false);
+}
+
+static void peer_home_lower(const AIACase *c)
+{
+    peer_home(c, true);
+}
+
+static void peer_away(const AIACase *c)
+{
+    AIAPeerNote note;
+    QTestState *qts = aia_peer_receive(c, note);
+
+    aia_cont(qts);
+    wait_for_progress(qts, c);
+    qts = c->move->run(qts, c);
+    g_assert_null(qts);
+}
+
+static void add_peer(const AIAMove *move, const char *from, const char *to,
+                     const char *irqchip, unsigned harts, bool lower)
+{
+    g_autofree char *path = g_strdup_printf(
+        "tick/%s/%s-%s/%s/%u%s", move->name, from, to, irqchip, harts,
+        lower ? "-lower" : "");
+    AIACase c = {
+        .move = move, .guest = "tick", .from = from, .to = to,
+        .irqchip = irqchip, .harts = harts,
+        .tcg = g_str_equal(irqchip, "off"),
+    };
+
+    aia_peer_add(path, &c, lower ? peer_home_lower : peer_home_upper,
+                 peer_away);
+}
+
+void aia_add_peer_tick_tests(bool tcg)
+{
+    static const char *const modes[] = { "emul", "hwaccel", "auto" };
+    unsigned turn = 0;
+
+    if (tcg) {
+        for (int m = 0; m < aia_num_peer_moves; m++) {
+            add_peer(&aia_peer_moves[m], "tcg", "tcg", "off", 1 + m % 3,
+                     false);
+        }
+        return;
+    }
+    if (!g_test_slow()) {
+        add_peer(&aia_peer_moves[1], "auto", "hwaccel", "on", 4, false);
+        return;
+    }
+    for (int m = 0; m < aia_num_peer_moves; m++) {
+        for (int p = 0; p < 9; p++) {
+            /* Upper identities cannot be had there. */
+            bool lower = p && p % 3 == 0;
+
+            add_peer(&aia_peer_moves[m], modes[p / 3], modes[p % 3],
+                     turn % 4 == 3 ? "split" : "on", 1 + turn % 5, lower);
+            turn++;
+        }
+    }
 }
