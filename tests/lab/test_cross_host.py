@@ -44,11 +44,17 @@ class CrossHostTest(unittest.TestCase):
             print(f'# logs: {host.dir}', file=sys.stderr)
         host.close(keep_logs=cls.failed)
 
+    def failures(self):
+        """How many tests have failed."""
+        result = self._outcome.result
+        return len(result.failures) + len(result.errors)
+
     def note_failure(self):
-        if not self._outcome.success:
+        if self.failures() > self.failures_before:
             type(self).failed = True
 
     def setUp(self):
+        self.failures_before = self.failures()
         self.addCleanup(self.note_failure)
 
     def guest(self, kernel, **kwargs):
@@ -96,7 +102,24 @@ class CrossHostTest(unittest.TestCase):
 
 
 class Judgement(unittest.TestCase):
-    """What is made of heartbeats, without a guest."""
+    """What is made of heartbeats, without a guest, and of failures."""
+
+    def test_failure_noted(self):
+        """The logs of hosts are kept where a test has failed."""
+        class WithoutHosts(CrossHostTest):
+            @classmethod
+            def setUpClass(cls):
+                pass
+
+            def passes(self):
+                pass
+
+            def fails(self):
+                self.fail()
+
+        for name, failed in (('passes', False), ('fails', True)):
+            WithoutHosts(name).run(unittest.TestResult())
+            self.assertIs(WithoutHosts.failed, failed)
 
     @staticmethod
     def beat(n):
