@@ -182,21 +182,15 @@ class Libvirt(CrossHostTest):
         return self.places
 
     def setUp(self):
+        super().setUp()
         self.start_time = time.monotonic()
-        self.failures_before = self.failures()
         self.addCleanup(self.end)
-
-    def failures(self):
-        """How many tests have failed."""
-        result = self._outcome.result
-        return len(result.failures) + len(result.errors)
 
     def end(self):
         """If this one has failed, the next gets a new domain."""
         print(f'# {time.monotonic() - self.start_time:.0f} s')
         if self.failures() == self.failures_before:
             return
-        type(self).failed = True
         for place in self.places or ():
             print(f'# on {place.host.name}: {place.state()}')
             place.remove()
