@@ -31,7 +31,8 @@ static void test_info(const void *opaque)
     running = qtest_hmp(qts, "info pic");
     assert_says(running, "^APLIC: domaincfg 0x80000104 \\(on\\), genmsi "
                 "0x00000000, 96 sources");
-    assert_says(running, "^ +60  edge rise +0 +0 +1 +\\d +8\\r?$");
+    /* It is pending for the moment between coming and going to its file. */
+    assert_says(running, "^ +60  edge rise +0 +\\d +1 +\\d +8\\r?$");
     assert_says(running, "^ +21  edge rise +0 +1 +0 ");
     for (unsigned hart = 0; hart < c->harts; hart++) {
         g_autofree char *line =
