@@ -429,6 +429,13 @@ void aia_save(QTestState *qts, const char *uri)
     wait_for_migration_complete(qts);
 }
 
+void aia_save_devices(QTestState *qts, const char *file)
+{
+    qtest_qmp_assert_success(qts, "{'execute': 'xen-save-devices-state', "
+                             "'arguments': {'filename': %s, 'live': false}}",
+                             file);
+}
+
 void aia_set_capabilities(QTestState *qts, const AIAMove *m, bool on)
 {
     migrate_set_capability(qts, "events", true);

@@ -140,6 +140,9 @@ void aia_start_postcopy(QTestState *from);
 /* Saves the state of @qts, which stands, in a file. */
 void aia_save(QTestState *qts, const char *uri);
 
+/* Likewise, of its devices alone: its memory is none of this. */
+void aia_save_devices(QTestState *qts, const char *file);
+
 /*
  * Asserts that @c->to, reached by @c->move, refuses the running guest of @from
  * with an error that matches the regular expression, and that the guest goes

@@ -143,9 +143,7 @@ static void check_saves(AIAWatched *w)
         g_test_message("not saved: %s", words);
         g_assert_not_reached();
     }
-    qtest_qmp_assert_success(w->qts, "{'execute': 'xen-save-devices-state', "
-                             "'arguments': {'filename': %s, 'live': false}}",
-                             f.b);
+    aia_save_devices(w->qts, f.b);
     aia_compare_streams(&few, f.a, f.b);
     aia_files_free(&f);
 }

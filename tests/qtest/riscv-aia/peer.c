@@ -453,14 +453,6 @@ static char *own_address(void)
     return g_strdup_printf(strchr(host, ':') ? "[%s]" : "%s", host);
 }
 
-/* The devices of a guest that stands; its memory is none of this. */
-static void save_devices(QTestState *qts, const char *file)
-{
-    qtest_qmp_assert_success(qts, "{'execute': 'xen-save-devices-state', "
-                             "'arguments': {'filename': %s, 'live': false}}",
-                             file);
-}
-
 static void put_file(QDict *message, const char *file)
 {
     g_autofree char *data = NULL, *text = NULL;
@@ -503,7 +495,7 @@ void aia_peer_send(QTestState *from, const AIACase *c, const AIAPeerNote note)
     wait_for_migration_complete(from);
 
     aia_files_init(&f);
-    save_devices(from, f.a);
+    aia_save_devices(from, f.a);
     message = qdict_from_jsonf_nofail("{'note': [%" PRIu64 ", %" PRIu64 "]}",
                                       note[0], note[1]);
     put_file(message, f.a);
@@ -553,7 +545,7 @@ QTestState *aia_peer_receive(const AIACase *c, AIAPeerNote note)
         entry = qlist_next(entry);
     }
     qobject_unref(message);
-    save_devices(to, f.b);
+    aia_save_devices(to, f.b);
     message = qdict_new();
     put_file(message, f.b);
     tell(message);
