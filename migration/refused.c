@@ -1,5 +1,5 @@
 /*
- * Why state is not saved
+ * Why state is not saved or loaded
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -9,10 +9,25 @@
 #include "qemu/error-report.h"
 #include "migration.h"
 #include "migration/refused.h"
+#include "system/runstate.h"
 
 void migration_save_refused(Error *err)
 {
     /* The first is kept. */
     migrate_set_error(migrate_get_current(), err);
+    error_report_err(err);
+}
+
+void migration_load_refused(Error *err)
+{
+    /* An error that is kept would fail the next loadvm. */
+    if (runstate_check(RUN_STATE_INMIGRATE)) {
+        migrate_set_error(migrate_get_current(), err);
+        if (migration_incoming_get_current()->exit_on_error) {
+            /* QEMU reports what is kept, and ends. */
+            error_free(err);
+            return;
+        }
+    }
     error_report_err(err);
 }

@@ -55,11 +55,13 @@ static int riscv_aplic_kvm_post_load(void *opaque, int version_id)
     Error *err = NULL;
 
     if (s != first) {
-        error_report("a second APLIC is in the stream, but the kernel has one");
+        error_setg(&err, "a second APLIC is in the stream, but the kernel has "
+                   "one");
+        migration_load_refused(err);
         return -EINVAL;
     }
     if (!kvm_riscv_aia_load_aplic(&s->regs, &err)) {
-        error_report_err(err);
+        migration_load_refused(err);
         return -EINVAL;
     }
     return 0;

@@ -48,7 +48,7 @@ static int riscv_imsic_kvm_post_load(void *opaque, int version_id)
     Error *err = NULL;
 
     if (!kvm_riscv_aia_load_imsic(s->parent_obj.hartid, &s->regs, &err)) {
-        error_report_err(err);
+        migration_load_refused(err);
         return -EINVAL;
     }
     return 0;

@@ -6,8 +6,8 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "qemu/error-report.h"
 #include "migration/precede-ram.h"
+#include "migration/refused.h"
 #include "migration/vmstate.h"
 #include "trace/trace-target_riscv_kvm.h"
 #include "shape.h"
@@ -160,7 +160,7 @@ static int shape_pre_save(void *opaque)
     riscv_aia_shape_clear(&s->stream);
     s->stream = s->ours;
     if (!s->ops->update(&s->stream, &err)) {
-        error_report_err(err);
+        migration_save_refused(err);
         memset(&s->stream, 0, sizeof(s->stream));
         return -EIO;
     }
@@ -197,7 +197,7 @@ static int shape_post_load(void *opaque, int version_id)
     }
     riscv_aia_shape_clear(&s->stream);
     if (!ok) {
-        error_report_err(err);
+        migration_load_refused(err);
         return -EINVAL;
     }
     return 0;

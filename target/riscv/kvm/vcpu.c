@@ -406,7 +406,7 @@ static int vcpu_post_load(void *opaque, int version_id)
     trace_kvm_riscv_vcpu_load(cs->cpu_index, vcpu->stream.num, vcpu->regs.num);
     riscv_reg_list_free(&vcpu->stream);
     if (!ok) {
-        error_report_err(err);
+        migration_load_refused(err);
         return -EINVAL;
     }
     load_timer(&cpu->env);
