@@ -2,6 +2,7 @@
 """What operators do to a guest by libvirt, between hosts of both kernels."""
 
 import os
+import re
 import time
 
 import guests
@@ -35,7 +36,7 @@ HEARTBEAT_NO_VECTOR=1</cmdline>
     <emulator>/fork/qemu-system-riscv64</emulator>
     <disk type='file' device='disk'>
       <driver name='qemu' type='raw' cache='none'/>
-      <source file='/lan/disk'/>
+      <source file='/lan/disk{slot}'/>
       <target dev='vda' bus='virtio'/>
     </disk>
     <interface type='user'>
@@ -113,13 +114,18 @@ class Place(guests.Guest):
 class Libvirt(CrossHostTest):
     """One domain goes from test to test, wherever it is.
 
+    In the short form from most tests to the next by one move only.
+
     The host with Linux 7.2 lacks an extension that the other one has, so the
     domain does without.
     """
 
     CPUS = {'stable': 'rva23s64', 'testing': 'rva23s64,zbb=off'}
     WITHOUT_ZBB = "<feature policy='disable' name='zbb'/>"
+    WAYS = ('--p2p --tunnelled', '--postcopy --postcopy-after-precopy',
+            '--parallel --parallel-connections 2')
     places = None
+    turns = 1
 
     @classmethod
     def host_options(cls):
@@ -143,9 +149,10 @@ class Libvirt(CrossHostTest):
                     job.host.run('cat /var/log/libvirt/libvirtd.log')[1])
         print(f'# libvirtd: {time.monotonic() - start:.0f} s')
         lan = next(iter(cls.hosts.values())).lan
-        with open(os.path.join(lan.files, 'disk'), 'wb') as f:
-            f.truncate(1 << 30)
-        os.chmod(f.name, 0o666)
+        for slot in range(2):
+            with open(os.path.join(lan.files, f'disk{slot}'), 'wb') as f:
+                f.truncate(1 << 30)
+            os.chmod(f.name, 0o666)
         for host in cls.hosts.values():
             # QEMU is not root there.  The host has its own mind about the
             # mode of what it has mounted.
@@ -214,9 +221,12 @@ class Libvirt(CrossHostTest):
         self.assertIn(here.state(), ('shut off', 'undefined'))
         return there
 
-    def there_and_back(self, options):
-        for _ in range(2):
-            self.is_whole(self.move(options))
+    def goes_on_here(self, here, there, beat):
+        """The domain is where it was at that heartbeat, and only there."""
+        self.is_whole(here)
+        self.assertTrue(all(b['guest'] is here
+                            for b in here.console.beats[beat:]))
+        self.assertIn(there.state(), ('shut off', 'undefined'))
 
     def test_confined(self):
         """QEMU is as confined as libvirt has it on any other host."""
@@ -228,7 +238,7 @@ class Libvirt(CrossHostTest):
                 ('sandbox', f'grep -h ^Seccomp: {process}/task/*/status | '
                  'sort -u', r'Seccomp:\s2'),
                 ('user', f'grep ^Uid: {process}/status', r'Uid:(\s64055){4}'),
-                ('disk', 'stat -c %u /lan/disk', owner),
+                ('disk', 'stat -c %u /lan/disk0', owner),
                 ('cgroup', f'cat {process}/cgroup', '0::/machine.*guest.*'),
                 ('controllers', 'cat /sys/fs/cgroup$(cut -d : -f 3 '
                  f'{process}/cgroup)/cgroup.controllers', '.*cpuset.*'),
@@ -244,8 +254,163 @@ class Libvirt(CrossHostTest):
         here, _ = self.domain()
         self.assertRegex(here.log(), r'(?m)^-cpu host,zbb=off ')
 
+    def test_refused(self):
+        """A host without an extension that the domain has is no place."""
+        here, there = self.start('plain', slot=1)
+        self.addCleanup(here.remove)
+        self.addCleanup(there.close)
+        beat = len(here.console.beats)
+        status, said = here.host.run(
+            f'virsh -q migrate --live plain {there.uri}')
+        print(f'# {said}')
+        self.assertNotEqual(status, 0)
+        self.assertIn('zbb: on the source, not on the destination', said)
+        self.goes_on_here(here, there, beat)
+
+    def test_ways(self):
+        for options in self.WAYS:
+            for _ in range(self.turns):
+                with self.subTest(options):
+                    self.is_whole(self.move(f'--live {options}'))
+
+    def test_saved(self):
+        """It is saved on one host, and restored on the other."""
+        for _ in range(self.turns):
+            here, there = self.domain()
+            here.virsh('save guest /lan/saved')
+            self.assertIn(here.state(), ('shut off', 'undefined'))
+            there.listen()
+            there.virsh('restore /lan/saved')
+            type(self).places = there, here
+            self.is_whole(there)
+
+    def slow_move(self):
+        """Begins to move the domain, and does not come to an end."""
+        here, there = self.domain()
+        job = here.host.spawn('virsh migrate --live --p2p --bandwidth 1 guest '
+                              f'{there.uri}')
+        here.host.check('until virsh -q domjobinfo guest | '
+                        'grep -q "^Memory processed"; do sleep 0.1; done')
+        return job
+
+    def fails(self, job, beat):
+        """Returns what virsh says; the domain has gone on since that beat."""
+        here, there = self.places
+        here.wait(lambda: job.status is not None, 300, 'waiting for virsh')
+        print(f'# {job.stderr()}')
+        self.assertNotEqual(job.status, 0)
+        self.goes_on_here(here, there, beat)
+        return job.stderr()
+
+    def test_abort(self):
+        here, _ = self.domain()
+        beat = len(here.console.beats)
+        job = self.slow_move()
+        here.virsh('domjobabort guest')
+        self.assertIn('operation aborted', self.fails(job, beat))
+
+    def test_no_space(self):
+        """A domain that cannot be saved goes on."""
+        here, there = self.domain()
+        beat = len(here.console.beats)
+        here.host.check('mkdir -p /small && mount -t tmpfs -o '
+                        'size=8m,mode=755 small /small')
+        status, said = here.host.run('virsh -q save guest /small/saved')
+        here.host.check('umount /small')
+        print(f'# {said}')
+        self.assertNotEqual(status, 0)
+        self.assertIn('No space left on device', said)
+        self.goes_on_here(here, there, beat)
+
+    def pins(self, place):
+        """The CPUs of each vCPU, as libvirt says and as its thread has it."""
+        said = re.findall(r'^ *\d+ +(\S+) *$', place.virsh('vcpupin guest'),
+                          re.MULTILINE)
+        threads = place.host.check(
+            'for t in /proc/$(cat /run/libvirt/qemu/guest.pid)/task/*; do '
+            'echo $(cat $t/comm) $(grep ^Cpus_allowed_list: $t/status); done')
+        kept = re.findall(r'^CPU (\d+)/KVM Cpus_allowed_list: (\S+)$', threads,
+                          re.MULTILINE)
+        return said, [cpus for _, cpus in sorted(kept)]
+
     def test_live(self):
-        self.there_and_back('--live')
+        """Both ways; each vCPU is on the CPU that it was given, there too."""
+        here, _ = self.domain()
+        for pins in (['1', '0'], ['0', '1']):
+            for vcpu, cpu in enumerate(pins):
+                here.virsh(f'vcpupin guest {vcpu} {cpu}')
+            self.assertEqual(self.pins(here), (pins, pins))
+            here = self.move('--live')
+            self.assertEqual(self.pins(here), (pins, pins))
+            self.is_whole(here)
+
+
+class BothWays(Libvirt):
+    """For the long form."""
+
+    WAYS = Libvirt.WAYS + ('--auto-converge', '--compressed',
+                           '--timeout 1 --timeout-suspend')
+    turns = 2
+
+    def breaks(self, what, mend):
+        """On the destination, while the domain is on its way there"""
+        here, there = self.domain()
+        beat = len(here.console.beats)
+        job = self.slow_move()
+        there.host.check(what)
+        here.wait(lambda: job.status is not None, 300, 'waiting for virsh')
+        there.host.check(mend)
+        self.fails(job, beat)
+
+    def test_libvirtd_killed(self):
+        self.breaks('kill -9 $(pidof libvirtd)',
+                    'PATH=/fork:$PATH libvirtd -d --listen && virsh uri')
+
+    def test_link_down(self):
+        # Its libvirtd notices by itself.
+        self.breaks('ip link set eth0 down',
+                    'ip link set eth0 up; while virsh -q domstate guest | '
+                    'grep -q paused; do sleep 1; done')
+
+    def test_dump(self):
+        """Its memory while it runs, as a core file"""
+        here, there = self.domain()
+        beat = len(here.console.beats)
+        here.virsh('dump --memory-only --live guest /lan/dump')
+        self.assertEqual(here.host.check('head -c 4 /lan/dump; rm /lan/dump'),
+                         '\x7fELF')
+        self.goes_on_here(here, there, beat)
+
+    def test_persistent(self):
+        """What was defined here is defined there, and there only."""
+        for _ in range(2):
+            there = self.move('--live --p2p --persistent --undefinesource')
+            self.assertEqual(self.places[1].state(), 'undefined')
+            self.assertRegex(there.virsh('dominfo guest'),
+                             r'Persistent: +yes')
+            self.is_whole(there)
+
+    def test_suspended(self):
+        """It stays suspended until it is resumed."""
+        for _ in range(2):
+            here, _ = self.domain()
+            here.virsh('suspend guest')
+            beat = len(here.console.beats)
+            there = self.move('--live')
+            self.assertEqual(there.state(), 'paused')
+            self.assertEqual(len(there.console.beats), beat)
+            there.virsh('resume guest')
+            self.is_whole(there)
+
+    def test_managed_save(self):
+        """The next start goes on where the domain was."""
+        for _ in range(2):
+            here, _ = self.domain()
+            here.virsh('managedsave guest')
+            self.assertEqual(here.state(), 'shut off')
+            here.virsh('start guest')
+            self.is_whole(here)
+            self.move('--live --persistent')
 
 
 del CrossHostTest
