@@ -5,7 +5,7 @@
  *
  * It brings about a state, stands at checkpoint() while it is moved, and
  * checks that it finds the same; then the next state.  The other side of this
- * is aia_test_check() in tests/qtest/riscv-aia/framework.c.
+ * is aia_test_check() in tests/qtest/riscv-aia/check.c.
  */
 
 #ifndef CHECK_H
