@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), 'runner'))
@@ -199,7 +200,7 @@ class Peers(unittest.TestCase):
             try:
                 return socket.create_connection(('127.0.0.1', self.port))
             except ConnectionRefusedError:
-                pass
+                time.sleep(0.1)
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
+ * arg[0]: leave firmware features (FWFT) alone, which some kernels have
  * told[0]: whether there is steal-time accounting (STA)
  * told[1]: number of firmware features (FWFT) that were set
  */
@@ -188,7 +189,7 @@ static void check_hart(unsigned long hart, void (*move)(void))
         set_up_steal_time(hart);
         check_steal_time(hart);
     }
-    if (has_sbi(SBI_FWFT)) {
+    if (!report.arg[0] && has_sbi(SBI_FWFT)) {
         set_features(hart);
         check_features(hart);
     }

@@ -31,6 +31,9 @@ int main(int argc, char **argv)
     }
     if (aia_has_peer()) {
         aia_add_peer_tick_tests(tcg);
+        if (!tcg) {
+            aia_add_peer_guest_tests();
+        }
         return g_test_run();
     }
     if (aia_add_fleet_tests()) {

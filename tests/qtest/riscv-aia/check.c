@@ -11,13 +11,12 @@
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/un.h>
-#include <sys/utsname.h>
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
 #include "qemu/bitops.h"
 #include "qemu/bswap.h"
 #include "migration/migration-qmp.h"
-#include "framework.h"
+#include "peer.h"
 
 /* What the guest told where it stands. */
 static CheckReport standing;
@@ -180,11 +179,12 @@ static QTestState *start(const AIACase *c)
     return qts;
 }
 
-/* Moves the guest whenever it asks for that, until it is done. */
-static void move_until_done(QTestState *qts, const AIACase *c)
+/*
+ * Moves the guest, of which there were @moves, whenever it asks for that until
+ * it is done.
+ */
+static void move_until_done(QTestState *qts, const AIACase *c, unsigned moves)
 {
-    unsigned moves = 0;
-
     for (;;) {
         uint64_t before[2];
 
@@ -196,10 +196,14 @@ static void move_until_done(QTestState *qts, const AIACase *c)
                       standing.asked == CHECK_ASK_MOVE_DRIVE);
         memcpy(before, driven, sizeof(before));
         qts = c->move->run(qts, c);
+        if (!qts) {
+            /* It has come to its end on another host. */
+            return;
+        }
         moves++;
         /* A snapshot has gone on in between, and is back now. */
         qtest_memread(qts, AIA_REPORT, &standing, sizeof(standing));
-        if (standing.asked == CHECK_ASK_MOVE) {
+        if (standing.asked == CHECK_ASK_MOVE && !aia_has_peer()) {
             memcpy(driven, before, sizeof(driven));
         }
         go_on(qts);
@@ -211,6 +215,9 @@ static void move_until_done(QTestState *qts, const AIACase *c)
     g_assert_cmpuint(standing.result, ==, CHECK_PASSED);
     g_assert_cmpuint(moves, >, 0);
     qtest_quit(qts);
+    if (aia_has_peer()) {
+        aia_peer_end(NULL);
+    }
 }
 
 void aia_test_check(const void *opaque)
@@ -226,7 +233,7 @@ void aia_test_check(const void *opaque)
     if (c.prepare) {
         c.prepare(qts, &c);
     }
-    move_until_done(qts, &c);
+    move_until_done(qts, &c, 0);
     close_serial();
 }
 
@@ -358,6 +365,59 @@ static QTestState *move_live(QTestState *from, const AIACase *c)
 
 static const AIAMove check_move_live = { "live", move_live };
 
+/* Waits for a guest of another host, where half of the wires moved. */
+static QTestState *arrive(const AIACase *c)
+{
+    QTestState *to = aia_peer_receive(c, driven);
+
+    if (to) {
+        qtest_memread(to, AIA_REPORT, &standing, sizeof(standing));
+        if (standing.asked == CHECK_ASK_MOVE_DRIVE) {
+            drive(to, EVEN);
+        }
+        aia_cont(to);
+    }
+    return to;
+}
+
+/* To another host, and back if it comes back */
+static QTestState *move_peer(QTestState *from, const AIACase *c)
+{
+    if (g_strcmp0(c->move->how, "stopped") == 0) {
+        aia_stop(from);
+    }
+    if (standing.asked == CHECK_ASK_MOVE_DRIVE) {
+        drive(from, ODD);
+    }
+    aia_peer_send(from, c, driven);
+    return arrive(c);
+}
+
+const AIAMove *aia_check_peer_move(int i)
+{
+    static AIAMove moves[AIA_CHECK_PEER_MOVES];
+
+    moves[i] = aia_peer_moves[i];
+    moves[i].run = move_peer;
+    return &moves[i];
+}
+
+void aia_check_away(const void *opaque)
+{
+    AIACase c = *(const AIACase *)opaque;
+    g_autofree char *options = open_serial(&c);
+    QTestState *qts;
+
+    c.options = options;
+    c.go_on = check_go_on;
+    qts = arrive(&c);
+    if (qts) {
+        go_on(qts);
+        move_until_done(qts, &c, 1);
+    }
+    close_serial();
+}
+
 static int connect_to(const char *uri)
 {
     struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -464,50 +524,25 @@ static void add_imsic(const char *name, const AIAMove *move, const char *mode,
 static void add_devices(const char *name, const char *mode)
 {
     add("devices", name, &check_move_live, mode, (AIACase) {
-        .harts = 1,
-        .options = "-audiodev none,id=audio -device intel-hda,addr=1 "
-                   "-device hda-output,audiodev=audio "
-                   "-device virtio-net-pci-non-transitional,addr=2,romfile= "
-                   "-global migration.announce-rounds=1",
+        .harts = 1, .options = AIA_DEVICES,
     });
 }
 
-/* Without huge pages, each of which would become the guest's as a whole */
-static void test_memory(const void *opaque)
+static void without_huge_pages(void (*run)(const void *), const void *opaque)
 {
     g_assert_cmpint(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0), ==, 0);
-    aia_test_check(opaque);
+    run(opaque);
     g_assert_cmpint(prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0), ==, 0);
 }
 
-static bool has_huge_pages(const AIACase *c)
+void aia_test_memory(const void *opaque)
 {
-    QTestState *qts = aia_start(c, c->from, "-S");
-    g_autofree char *status = aia_proc_status(qts);
-    bool has = strstr(status, "THP_enabled:\t1");
-
-    g_assert_true(has || strstr(status, "THP_enabled:\t0"));
-    qtest_quit(qts);
-    return has;
+    without_huge_pages(aia_test_check, opaque);
 }
 
-/*
- * None where a kernel does wrong by them only: docs/kernel-facts.md.  Once none
- * does wrong by them this fails, and what QEMU does about it can go.
- */
-static void test_huge_pages(const void *opaque)
+void aia_memory_away(const void *opaque)
 {
-    AIACase c = *(const AIACase *)opaque;
-    struct utsname name;
-    bool v6;
-
-    g_assert_cmpint(uname(&name), ==, 0);
-    v6 = g_str_has_prefix(name.release, "6.");
-    g_assert_true(has_huge_pages(&c));
-    /* The second node begins in the middle of what can be a huge page. */
-    c.per_socket = 2;
-    c.harts = 5;
-    g_assert_true(has_huge_pages(&c) == !v6);
+    without_huge_pages(aia_check_away, opaque);
 }
 
 void aia_add_check_tests(void)
@@ -530,9 +565,8 @@ void aia_add_check_tests(void)
     add_imsic("", &check_move_file, "auto", 3, 2);
     add_imsic("", &check_move_live, "hwaccel", 2, 1);
     add_imsic("", &aia_move_snapshot, "auto", 2, 4);
-    aia_add("riscv-aia/memory/live/emul", &memory, test_memory);
+    aia_add("riscv-aia/memory/live/emul", &memory, aia_test_memory);
     aia_add("riscv-aia/memory_busy/live/auto", &busy, aia_test_check);
-    aia_add("riscv-aia/memory_busy/huge-pages", &busy, test_huge_pages);
     add_devices("", "emul");
     add_devices("", "auto");
     if (!g_test_slow()) {

@@ -50,6 +50,8 @@ typedef struct AIAMove {
  * @binary: variable of the environment that names another QEMU to start than
  *     QTEST_QEMU_BINARY does, or NULL
  * @mixed: source and destination are different versions of QEMU
+ * @sends_on_load: its devices send interrupts when they are loaded, so that it
+ *     does not hold the same then
  */
 struct AIACase {
     const AIAMove *move;
@@ -67,6 +69,7 @@ struct AIACase {
     bool tcg;
     const char *binary;
     bool mixed;
+    bool sends_on_load;
 };
 
 /*
@@ -191,6 +194,16 @@ void aia_compare_reset(const AIACase *c, const char *fresh, const char *reset);
 /* Runs a guest of check.h, moves it at each of its checkpoints. */
 void aia_test_check(const void *opaque);
 
+/* The same without huge pages, each of which would become the guest's whole */
+void aia_test_memory(const void *opaque);
+
+/* What the guest devices is about */
+#define AIA_DEVICES \
+    "-audiodev none,id=audio -device intel-hda,addr=1 " \
+    "-device hda-output,audiodev=audio " \
+    "-device virtio-net-pci-non-transitional,addr=2,romfile= " \
+    "-global migration.announce-rounds=1"
+
 /* Has the guest tick, which stands at its reset, run until it takes ticks. */
 void aia_tick_boot(QTestState *qts, const AIACase *c);
 
@@ -202,6 +215,9 @@ void aia_tick_wait(QTestState *qts, const AIACase *c, unsigned by);
 
 /* Waits for rounds of the guest vcpu_compute; fails if it has found a fault. */
 void aia_compute_wait(QTestState *qts, const AIACase *c, unsigned rounds);
+
+/* Waits for the last rounds, and ends the guest and its QEMU. */
+void aia_compute_end(QTestState *qts, const AIACase *c);
 
 /* Adds the cases with other QEMUs; false where none is named. */
 bool aia_add_fleet_tests(void);

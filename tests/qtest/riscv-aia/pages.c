@@ -57,6 +57,34 @@ static char *query_faults(QTestState *qts)
     return text;
 }
 
+static bool has_huge_pages(const AIACase *c)
+{
+    QTestState *qts = aia_start(c, c->from, "-S");
+    g_autofree char *status = aia_proc_status(qts);
+    bool has = strstr(status, "THP_enabled:\t1");
+
+    g_assert_true(has || strstr(status, "THP_enabled:\t0"));
+    qtest_quit(qts);
+    return has;
+}
+
+/*
+ * None where a kernel does wrong by them only: docs/kernel-facts.md.  Once none
+ * does wrong by them this fails, and what QEMU does about it can go.
+ */
+static void test_huge_nodes(const void *opaque)
+{
+    AIACase c = {
+        .guest = "memory_busy", .from = "auto", .irqchip = "on", .harts = 4,
+    };
+
+    g_assert_true(has_huge_pages(&c));
+    /* The second node begins in the middle of what can be a huge page. */
+    c.per_socket = 2;
+    c.harts = 5;
+    g_assert_true(has_huge_pages(&c) == !is_linux_6());
+}
+
 /* As with any QEMU: from the start, where a log has ended, after a move. */
 static void test_huge(const void *opaque)
 {
@@ -400,6 +428,7 @@ void aia_add_pages_tests(void)
     static const AIACase none;
 
     aia_add("riscv-aia/pages/huge", &none, test_huge);
+    aia_add("riscv-aia/pages/huge-nodes", &none, test_huge_nodes);
     aia_add("riscv-aia/pages/hugetlb", &none, test_hugetlb);
     aia_add("riscv-aia/pages/room", &none, test_room);
     aia_add("riscv-aia/pages/room-cont", &none, test_room_cont);

@@ -40,12 +40,25 @@ QTestState *aia_peer_receive(const AIACase *c, AIAPeerNote note);
 /* For the one that has the guest: it has ended, or (@why) does not begin. */
 void aia_peer_end(const char *why);
 
-/* Adds a case of which @away is run on the destination. */
+/* Adds a case, for aia_is_source() one that runs @home, else @away. */
 void aia_peer_add(const char *path, const AIACase *c,
-                  void (*home)(const AIACase *c),
-                  void (*away)(const AIACase *c));
+                  void (*home)(const void *c), void (*away)(const void *c));
+
+/*
+ * For guests of check.h: the first ways, with their wires, and the other side
+ * of aia_test_check()
+ */
+#define AIA_CHECK_PEER_MOVES 2
+const AIAMove *aia_check_peer_move(int i);
+void aia_check_away(const void *opaque);
+
+/* Likewise, of aia_test_memory() */
+void aia_memory_away(const void *opaque);
 
 /* In tick.c */
 void aia_add_peer_tick_tests(bool tcg);
+
+/* In peer-guests.c: the guests that check one thing each */
+void aia_add_peer_guest_tests(void);
 
 #endif

@@ -498,18 +498,19 @@ static void peer_home(const AIACase *c, bool lower)
     aia_peer_end(NULL);
 }
 
-static void peer_home_upper(const AIACase *c)
+static void peer_home_upper(const void *c)
 {
     peer_home(c, false);
 }
 
-static void peer_home_lower(const AIACase *c)
+static void peer_home_lower(const void *c)
 {
     peer_home(c, true);
 }
 
-static void peer_away(const AIACase *c)
+static void peer_away(const void *opaque)
 {
+    const AIACase *c = opaque;
     AIAPeerNote note;
     QTestState *qts = aia_peer_receive(c, note);
 

@@ -31,8 +31,21 @@ static inline void wait_a_little(int64_t end)
     g_usleep(5000);
 }
 
-/* The case of vcpu_regs */
+/* The options of vcpu_pmu */
+#define VCPU_PMU "-cpu host,migratable=on"
+
+/* Cases of a guest that need more than aia_test_check() */
 void test_regs(const void *opaque);
+void test_vector(const void *opaque);
+void test_counters(const void *opaque);
+
+/* The other side of test_counters() */
+void counters_away(const void *opaque);
+
+/* What is done around a move; NULL if the guest has ended on another host. */
+QTestState *move_vector(QTestState *from, const AIACase *c);
+QTestState *move_timed(QTestState *from, const AIACase *c);
+QTestState *move_counters(QTestState *from, const AIACase *c);
 
 /* In a file of their own: a vCPU that is kept from running, or changes CPUs */
 QTestState *move_starting(QTestState *from, const AIACase *c);
