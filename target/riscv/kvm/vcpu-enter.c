@@ -84,11 +84,26 @@ static struct RISCVEnterState *get_enter_state(CPUState *cs, Error **errp)
     return state;
 }
 
-static int set_enter_state(CPUState *cs, const uint64_t *enter,
-                           const uint64_t *list, uint32_t mp_state,
-                           Error **errp)
+/* Of the list, what the guest has changed: the rest is as an entry needs it. */
+static int set_changed_regs(CPUState *cs, const uint64_t *guest,
+                            const uint64_t *value, Error **errp)
 {
-    return kvm_riscv_put_reg_list(cs, list, errp) ?:
+    const RISCVRegList *regs = &RISCV_CPU(cs)->kvm_vcpu->regs;
+    int ret = 0;
+
+    for (uint32_t i = regs->num; i-- > 0 && !ret; ) {
+        if (guest[i] != regs->reset[i]) {
+            ret = kvm_riscv_set_reg(cs, regs->id[i], value[i], errp);
+        }
+    }
+    return ret;
+}
+
+static int set_enter_state(CPUState *cs, const uint64_t *enter,
+                           const uint64_t *guest, const uint64_t *value,
+                           uint32_t mp_state, Error **errp)
+{
+    return set_changed_regs(cs, guest, value, errp) ?:
            set_enter_regs(cs, enter, errp) ?:
            kvm_riscv_set_mp_state(cs, mp_state, errp);
 }
@@ -109,7 +124,8 @@ int kvm_riscv_vcpu_put_owed(CPUState *cs, Error **errp)
     if (!owed) {
         return 0;
     }
-    ret = set_enter_state(cs, owed->enter, owed->list, owed->mp_state, errp);
+    ret = set_enter_state(cs, owed->enter, owed->list, owed->list,
+                          owed->mp_state, errp);
     if (!ret) {
         g_clear_pointer(&vcpu->owed, g_free);
     }
@@ -377,8 +393,8 @@ static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
         return;
     }
     do {
-        if (set_enter_state(cs, ours, vcpu->regs.reset, KVM_MP_STATE_RUNNABLE,
-                            enter->errp) < 0) {
+        if (set_enter_state(cs, ours, vcpu->owed->list, vcpu->regs.reset,
+                            KVM_MP_STATE_RUNNABLE, enter->errp) < 0) {
             break;
         }
         began = kvm_riscv_stale_csrs_begin();
