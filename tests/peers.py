@@ -3,7 +3,7 @@
 
    tests/peers.py BUILDDIR    (in the build environment)
 
-The guests have the emulated AIA.
+The guests have the emulated AIA; tests/lab/test_cross_qtest.py has KVM's.
 """
 
 import base64

@@ -5,10 +5,7 @@
  */
 
 #include "qemu/osdep.h"
-#include <linux/kvm.h>
-
 #include "qapi/error.h"
-#include "system/kvm.h"
 #include "cpu.h"
 #include "trace/trace-target_riscv_kvm.h"
 #include "sbi-pmu.h"

@@ -20,7 +20,6 @@
 #include "cpu.h"
 #include "trace/trace-target_riscv_kvm.h"
 #include "aia.h"
-#include "compat.h"
 #include "faults/stale-csrs.h"
 #include "ram-search.h"
 #include "sbi-pmu.h"

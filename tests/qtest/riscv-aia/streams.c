@@ -138,7 +138,11 @@ static void load(const AIAStream *s, const AIAFiles *f, bool whole)
     if (!aia_watched_loaded(&to)) {
         words = aia_watched_words(&to);
         g_test_message("refused: %s", words);
-        g_assert_nonnull(strstr(words, "qemu-system-riscv64: "));
+        g_assert_true(g_regex_match_simple("load of migration failed|"
+                                           "error while loading state|"
+                                           "the source sends no section|"
+                                           "Putting registers after init",
+                                           words, 0, 0));
     } else {
         aia_save(to.qts, f->uri_b);
         saved = aia_stream_read(f->b);
