@@ -7,12 +7,10 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
-#include "hw/irq.h"
 #include "hw/pci/msi.h"
 #include "hw/intc/intc.h"
 #include "hw/intc/riscv_aia_info.h"
 #include "hw/intc/riscv_aia_kvm.h"
-#include "hw/qdev-properties.h"
 #include "migration/refused.h"
 #include "system/runstate.h"
 #include "target/riscv/kvm/aia.h"
@@ -37,35 +35,27 @@ static void riscv_aplic_kvm_set_irq(void *opaque, int irq, int level)
     kvm_riscv_aia_drive(irq, level);
 }
 
-static int riscv_aplic_kvm_pre_save(void *opaque)
+static bool riscv_aplic_kvm_pre_save(void *opaque, Error **errp)
 {
     RISCVAPLICKVMState *s = opaque;
-    Error *err = NULL;
 
-    if (!kvm_riscv_aia_save_aplic(&s->regs, &err)) {
-        migration_save_refused(err);
-        return -EIO;
-    }
-    return 0;
+    return kvm_riscv_aia_save_aplic(&s->regs, errp);
 }
+VMSTATE_PRE_SAVE_HOOK(riscv_aplic_kvm_pre_save)
 
-static int riscv_aplic_kvm_post_load(void *opaque, int version_id)
+static bool riscv_aplic_kvm_post_load(void *opaque, int version_id,
+                                      Error **errp)
 {
     RISCVAPLICKVMState *s = opaque;
-    Error *err = NULL;
 
     if (s != first) {
-        error_setg(&err, "a second APLIC is in the stream, but the kernel has "
+        error_setg(errp, "a second APLIC is in the stream, but the kernel has "
                    "one");
-        migration_load_refused(err);
-        return -EINVAL;
+        return false;
     }
-    if (!kvm_riscv_aia_load_aplic(&s->regs, &err)) {
-        migration_load_refused(err);
-        return -EINVAL;
-    }
-    return 0;
+    return kvm_riscv_aia_load_aplic(&s->regs, errp);
 }
+VMSTATE_POST_LOAD_HOOK(riscv_aplic_kvm_post_load)
 
 static bool riscv_aplic_kvm_needed(void *opaque)
 {
@@ -78,8 +68,8 @@ static const VMStateDescription vmstate_riscv_aplic_kvm = {
     .minimum_version_id = 1,
     .priority = MIG_PRI_RISCV_APLIC,
     .needed = riscv_aplic_kvm_needed,
-    .pre_save = riscv_aplic_kvm_pre_save,
-    .post_load = riscv_aplic_kvm_post_load,
+    VMSTATE_PRE_SAVE(riscv_aplic_kvm_pre_save),
+    VMSTATE_POST_LOAD(riscv_aplic_kvm_post_load),
     .fields = (const VMStateField[]) {
         VMSTATE_STRUCT(regs, RISCVAPLICKVMState, 1, vmstate_riscv_aplic_regs,
                        RISCVAPLICRegs),

@@ -10,7 +10,6 @@
 #include "hw/intc/intc.h"
 #include "hw/intc/riscv_aia_info.h"
 #include "hw/intc/riscv_aia_kvm.h"
-#include "hw/qdev-properties.h"
 #include "migration/refused.h"
 #include "system/runstate.h"
 #include "target/riscv/kvm/aia.h"
@@ -30,40 +29,33 @@ struct RISCVIMSICKVMClass {
     DeviceRealize parent_realize;
 };
 
-static int riscv_imsic_kvm_pre_save(void *opaque)
+static bool riscv_imsic_kvm_pre_save(void *opaque, Error **errp)
 {
     RISCVIMSICKVMState *s = opaque;
-    Error *err = NULL;
 
-    if (!kvm_riscv_aia_save_imsic(s->parent_obj.hartid, &s->regs, &err)) {
-        migration_save_refused(err);
-        return -EIO;
-    }
-    return 0;
+    return kvm_riscv_aia_save_imsic(s->parent_obj.hartid, &s->regs, errp);
 }
+VMSTATE_PRE_SAVE_HOOK(riscv_imsic_kvm_pre_save)
 
-static int riscv_imsic_kvm_post_load(void *opaque, int version_id)
+static bool riscv_imsic_kvm_post_load(void *opaque, int version_id,
+                                      Error **errp)
 {
     RISCVIMSICKVMState *s = opaque;
-    Error *err = NULL;
 
-    if (!kvm_riscv_aia_load_imsic(s->parent_obj.hartid, &s->regs, &err)) {
-        migration_load_refused(err);
-        return -EINVAL;
-    }
-    return 0;
+    return kvm_riscv_aia_load_imsic(s->parent_obj.hartid, &s->regs, errp);
 }
+VMSTATE_POST_LOAD_HOOK(riscv_imsic_kvm_post_load)
 
 static const VMStateDescription vmstate_riscv_imsic_kvm = {
     .name = "riscv_imsic_kvm",
     .version_id = 1,
     .minimum_version_id = 1,
     .priority = MIG_PRI_RISCV_IMSIC,
-    .pre_save = riscv_imsic_kvm_pre_save,
-    .post_load = riscv_imsic_kvm_post_load,
+    VMSTATE_PRE_SAVE(riscv_imsic_kvm_pre_save),
+    VMSTATE_POST_LOAD(riscv_imsic_kvm_post_load),
     .fields = (const VMStateField[]) {
-        VMSTATE_UINT32_EQUAL(parent_obj.hartid, RISCVIMSICKVMState,
-                             "The hart ids must be the same."),
+        RISCV_VMSTATE_EQUAL(parent_obj.hartid, RISCVIMSICKVMState,
+                            "The hart ids must be the same."),
         VMSTATE_STRUCT(regs, RISCVIMSICKVMState, 1, vmstate_riscv_imsic_regs,
                        RISCVIMSICRegs),
         VMSTATE_END_OF_LIST()

@@ -116,7 +116,7 @@ bool kvm_riscv_aia_save_files(Error **errp)
 {
     ERRP_GUARD();
     g_autoptr(GPtrArray) narrow = g_ptr_array_new();
-    g_autoptr(Error) busy = NULL;
+    Error *busy = NULL;
     CPUState *cs;
     bool ok = true;
     int ret;
@@ -132,17 +132,18 @@ bool kvm_riscv_aia_save_files(Error **errp)
         ok = !ret || (ret == -EBUSY &&
                       files.mode == KVM_DEV_RISCV_AIA_MODE_HWACCEL);
     }
-    if (!ok) {
-        CPU_FOREACH(cs) {
-            forget_saved_file(RISCV_CPU(cs)->kvm_vcpu);
-        }
-        if (busy) {
-            error_propagate_prepend(errp, g_steal_pointer(&busy),
-                                    "identities 32-63, 96-127 and so on "
-                                    "cannot be read: ");
-        }
+    if (ok) {
+        error_free(busy);
+        return true;
     }
-    return ok;
+    CPU_FOREACH(cs) {
+        forget_saved_file(RISCV_CPU(cs)->kvm_vcpu);
+    }
+    if (busy) {
+        error_propagate_prepend(errp, busy, "identities 32-63, 96-127 and so "
+                                "on cannot be read: ");
+    }
+    return false;
 }
 
 bool kvm_riscv_aia_save_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
@@ -185,7 +186,7 @@ static bool reset_file(CPUState *cs, Error **errp)
 static bool reset_upper_halves(Error **errp)
 {
     g_autoptr(GPtrArray) narrow = g_ptr_array_new();
-    g_autoptr(Error) busy = NULL;
+    Error *busy = NULL;
     CPUState *cs;
     bool wide;
     int ret;
@@ -209,11 +210,11 @@ static bool reset_upper_halves(Error **errp)
     ret = lend_files(narrow, reset_file, &busy);
     if (ret == -EBUSY) {
         /* The guest's own boot code cannot do more either. */
-        warn_reportf_err(g_steal_pointer(&busy), "identities 32-63, 96-127 "
-                         "and so on are not reset: ");
+        warn_reportf_err(busy, "identities 32-63, 96-127 and so on are not "
+                         "reset: ");
         return true;
     }
-    error_propagate(errp, g_steal_pointer(&busy));
+    error_propagate(errp, busy);
     return ret == 0;
 }
 

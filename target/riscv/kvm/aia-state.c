@@ -16,8 +16,8 @@ const VMStateDescription vmstate_riscv_aplic_regs = {
     .version_id = 1,
     .minimum_version_id = 1,
     .fields = (const VMStateField[]) {
-        VMSTATE_UINT32_EQUAL(num_sources, RISCVAPLICRegs,
-                             "The number of APLIC sources must be the same."),
+        RISCV_VMSTATE_EQUAL(num_sources, RISCVAPLICRegs,
+                            "The number of APLIC sources must be the same."),
         VMSTATE_UINT32(domaincfg, RISCVAPLICRegs),
         VMSTATE_UINT32(genmsi, RISCVAPLICRegs),
         VMSTATE_VARRAY_UINT32(sourcecfg, RISCVAPLICRegs, num_sources, 0,
@@ -39,8 +39,8 @@ const VMStateDescription vmstate_riscv_imsic_regs = {
     .version_id = 1,
     .minimum_version_id = 1,
     .fields = (const VMStateField[]) {
-        VMSTATE_UINT32_EQUAL(num_words, RISCVIMSICRegs,
-                             "The number of identities must be the same."),
+        RISCV_VMSTATE_EQUAL(num_words, RISCVIMSICRegs,
+                            "The number of identities must be the same."),
         VMSTATE_UINT32(eidelivery, RISCVIMSICRegs),
         VMSTATE_UINT32(eithreshold, RISCVIMSICRegs),
         VMSTATE_VARRAY_UINT32(eip, RISCVIMSICRegs, num_words, 0,
@@ -458,25 +458,22 @@ static uint32_t upper_identity(const RISCVIMSICRegs *regs,
     return 0;
 }
 
-bool riscv_imsic_regs_load(const RISCVAIAAccess *aia, uint32_t hart,
-                           const RISCVIMSICRegs *regs, bool clear,
-                           Error **errp)
+/* Whether the file is wide, which it must be for @enabled if that is not 0. */
+static bool imsic_width(const RISCVAIAAccess *aia, uint32_t hart,
+                        uint32_t enabled, bool clear, bool *wide, Error **errp)
 {
-    uint32_t enabled = upper_identity(regs, regs->eie);
-    g_autoptr(Error) why = NULL;
-    bool wide;
+    Error *why = NULL;
     int ret;
 
     if (!enabled && !clear) {
-        ret = riscv_imsic_is_wide(aia, hart, &wide, errp) ? 0 : -EIO;
-    } else {
-        ret = imsic_widen(aia, hart, &wide, &why);
+        return riscv_imsic_is_wide(aia, hart, wide, errp);
     }
+    ret = imsic_widen(aia, hart, wide, &why);
     if (ret < 0 && ret != -EBUSY) {
-        error_propagate(errp, g_steal_pointer(&why));
+        error_propagate(errp, why);
         return false;
     }
-    if (!wide && enabled) {
+    if (!*wide && enabled) {
         error_setg(errp, "identity %u of hart %u is enabled, but this kernel "
                    "cannot set it in a software interrupt file (its access "
                    "is 32 bits wide)%s%s", enabled, hart, why ? ": " : "",
@@ -484,15 +481,27 @@ bool riscv_imsic_regs_load(const RISCVAIAAccess *aia, uint32_t hart,
         error_append_hint(errp, "Use a host with a free guest interrupt file "
                           "and riscv-aia=hwaccel or auto, or a kernel with "
                           "the access mended.\n");
-        return false;
-    }
-    if (!wide && why) {
+    } else if (!*wide && why) {
         error_setg(errp, "identities 32-63, 96-127 and so on of hart %u may "
                    "be pending from before and cannot be cleared: %s", hart,
                    error_get_pretty(why));
+    }
+    ret = *wide || !(enabled || why);
+    error_free(why);
+    return ret;
+}
+
+bool riscv_imsic_regs_load(const RISCVAIAAccess *aia, uint32_t hart,
+                           const RISCVIMSICRegs *regs, bool clear,
+                           Error **errp)
+{
+    bool wide;
+    int ret;
+
+    if (!imsic_width(aia, hart, upper_identity(regs, regs->eie), clear, &wide,
+                     errp)) {
         return false;
     }
-
     if (!set_imsic(aia, hart, AIA_IMSIC_EIDELIVERY, 0, errp) ||
         !set_imsic(aia, hart, AIA_IMSIC_EITHRESHOLD, regs->eithreshold,
                    errp)) {

@@ -13,6 +13,15 @@
 #define RISCV_KVM_AIA_STATE_H
 
 #include "migration/vmstate.h"
+#include "qemu/since.h"
+
+/* Since then it has no hint. */
+#if QEMU_SINCE(11, 1)
+#define RISCV_VMSTATE_EQUAL(field, state, hint)                         \
+    VMSTATE_UINT32_EQUAL(field, state)
+#else
+#define RISCV_VMSTATE_EQUAL VMSTATE_UINT32_EQUAL
+#endif
 
 /* APLIC, section 4.5 */
 #define AIA_APLIC_DOMAINCFG         0x0000

@@ -7,13 +7,24 @@
 #ifndef RISCV_KVM_COMPAT_H
 #define RISCV_KVM_COMPAT_H
 
+#include "qemu/since.h"
+
 /* Of Linux 6.16; linux/kvm.h of QEMU 10.0 is older. */
 #ifndef KVM_CAP_RISCV_MP_STATE_RESET
 #define KVM_CAP_RISCV_MP_STATE_RESET 242
 #endif
 
-#if QEMU_VERSION_MAJOR > 10 || \
-    (QEMU_VERSION_MAJOR == 10 && QEMU_VERSION_MINOR >= 1)
+#if QEMU_SINCE(11, 0)
+#include "hw/core/boards.h"
+#else
+#include "hw/boards.h"
+#endif
+
+#if QEMU_SINCE(11, 1)
+#define MIG_EVENT_PRECOPY_FAILED MIG_EVENT_FAILED
+#endif
+
+#if QEMU_SINCE(10, 1)
 #include "system/address-spaces.h"
 #include "system/memory.h"
 #include "system/ramblock.h"

@@ -15,7 +15,6 @@
 #include <linux/kvm.h>
 
 #include "qapi/error.h"
-#include "block/aio.h"
 #include "qemu/main-loop.h"
 #include "system/kvm.h"
 #include "system/runstate.h"

@@ -18,6 +18,7 @@
 #include "qemu/timer.h"
 #include "system/kvm.h"
 #include "cpu.h"
+#include "compat.h"
 #include "trace/trace-target_riscv_kvm.h"
 #include "aia.h"
 #include "faults/stale-csrs.h"
@@ -301,9 +302,11 @@ int kvm_riscv_pmu_put(CPUState *cs, Error **errp)
         return -EINVAL;
     }
     /* KVM empties an area that is set. */
-    cpu_physical_memory_read(pmu->area, content, sizeof(content));
+    address_space_read(&address_space_memory, pmu->area,
+                       MEMTXATTRS_UNSPECIFIED, content, sizeof(content));
     ret = kvm_riscv_sbi_pmu_set_area(cs, pmu->area, errp);
-    cpu_physical_memory_write(pmu->area, content, sizeof(content));
+    address_space_write(&address_space_memory, pmu->area,
+                        MEMTXATTRS_UNSPECIFIED, content, sizeof(content));
     return ret ?: kvm_riscv_sbi_pmu_read_area(cs, errp);
 }
 

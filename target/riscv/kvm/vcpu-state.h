@@ -96,6 +96,7 @@ typedef struct KVMRISCVVCPU {
     RISCVPMU pmu;
     RISCVRegList regs;
     RISCVRegList stream;
+    bool stream_saved;          /* stream is what regs has, not loaded */
     uint32_t stream_mp_state;
     uint32_t stream_system_event;
 } KVMRISCVVCPU;

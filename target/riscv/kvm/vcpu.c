@@ -248,52 +248,47 @@ int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
     return kvm_riscv_aia_put_vcpu(cs, level, errp);
 }
 
-static int vcpu_pre_save(void *opaque)
+static void clear_stream(KVMRISCVVCPU *vcpu)
+{
+    if (vcpu->stream_saved) {
+        /* It is the vCPU's own list. */
+        memset(&vcpu->stream, 0, sizeof(vcpu->stream));
+        vcpu->stream_saved = false;
+    }
+    riscv_reg_list_free(&vcpu->stream);
+}
+
+static bool vcpu_pre_save(void *opaque, Error **errp)
 {
     CPUState *cs = CPU(opaque);
     KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
-    Error *err = NULL;
-    int ret;
 
-    ret = kvm_riscv_vcpu_put_owed(cs, &err) ?:
-          (kvm_riscv_pmu_ask(&err) ? 0 : -EIO) ?:
-          kvm_riscv_get_mp_state(cs, &vcpu->mp_state, &err);
-    if (ret < 0) {
-        migration_save_refused(err);
-        return ret;
+    if (kvm_riscv_vcpu_put_owed(cs, errp) < 0 || !kvm_riscv_pmu_ask(errp) ||
+        kvm_riscv_get_mp_state(cs, &vcpu->mp_state, errp) < 0) {
+        return false;
     }
-
     for (uint32_t i = 0; i < vcpu->regs.num; i++) {
-        ret = kvm_riscv_get_reg(cs, vcpu->regs.id[i], &vcpu->regs.value[i],
-                                &err);
-        if (ret < 0) {
-            migration_save_refused(err);
-            return ret;
+        if (kvm_riscv_get_reg(cs, vcpu->regs.id[i], &vcpu->regs.value[i],
+                              errp) < 0) {
+            return false;
         }
     }
 
-    /* A load that failed half way leaves something. */
-    riscv_reg_list_free(&vcpu->stream);
+    clear_stream(vcpu);
     vcpu->stream = vcpu->regs;
+    vcpu->stream_saved = true;
     vcpu->stream_mp_state = vcpu->mp_state;
     vcpu->stream_system_event = vcpu->system_event;
     kvm_riscv_pmu_pre_save(cs);
-    return 0;
+    return true;
 }
-
-static int vcpu_post_save(void *opaque)
-{
-    KVMRISCVVCPU *vcpu = RISCV_CPU(opaque)->kvm_vcpu;
-
-    memset(&vcpu->stream, 0, sizeof(vcpu->stream));
-    return 0;
-}
+VMSTATE_PRE_SAVE_HOOK(vcpu_pre_save)
 
 static int vcpu_pre_load(void *opaque)
 {
     KVMRISCVVCPU *vcpu = RISCV_CPU(opaque)->kvm_vcpu;
 
-    riscv_reg_list_free(&vcpu->stream);
+    clear_stream(vcpu);
     /* Their subsections are only there where there is something to tell. */
     vcpu->stream_system_event = 0;
     kvm_riscv_pmu_pre_load(CPU(opaque));
@@ -391,31 +386,30 @@ static bool check_satp(CPUState *cs, Error **errp)
     return true;
 }
 
-static int vcpu_post_load(void *opaque, int version_id)
+static bool vcpu_post_load(void *opaque, int version_id, Error **errp)
 {
     CPUState *cs = CPU(opaque);
     RISCVCPU *cpu = RISCV_CPU(cs);
     KVMRISCVVCPU *vcpu = cpu->kvm_vcpu;
-    Error *err = NULL;
-    bool ok = check_satp(cs, &err) &&
+    bool ok = check_satp(cs, errp) &&
               kvm_riscv_system_event_check(vcpu->stream_system_event,
-                                           cs->cpu_index, &err) &&
+                                           cs->cpu_index, errp) &&
               riscv_vcpu_regs_load(vcpu, cs->cpu_index,
-                                   riscv_has_ext(&cpu->env, RVD), &err);
+                                   riscv_has_ext(&cpu->env, RVD), errp);
 
     trace_kvm_riscv_vcpu_load(cs->cpu_index, vcpu->stream.num, vcpu->regs.num);
-    riscv_reg_list_free(&vcpu->stream);
+    clear_stream(vcpu);
     if (!ok) {
-        migration_load_refused(err);
-        return -EINVAL;
+        return false;
     }
     load_timer(&cpu->env);
     vcpu->system_event = vcpu->stream_system_event;
     vcpu->pmu.area = vcpu->pmu.stream_area;
     vcpu->pmu.told = vcpu->pmu.stream_num;
     vcpu->loaded = true;
-    return 0;
+    return true;
 }
+VMSTATE_POST_LOAD_HOOK(vcpu_post_load)
 
 int kvm_riscv_vcpu_check_loaded(CPUState *cs)
 {
@@ -443,10 +437,9 @@ const VMStateDescription vmstate_kvm_riscv_vcpu = {
     .version_id = 1,
     .minimum_version_id = 1,
     .needed = vcpu_needed,
-    .pre_save = vcpu_pre_save,
-    .post_save = vcpu_post_save,
+    VMSTATE_PRE_SAVE(vcpu_pre_save),
     .pre_load = vcpu_pre_load,
-    .post_load = vcpu_post_load,
+    VMSTATE_POST_LOAD(vcpu_post_load),
     .fields = (const VMStateField[]) {
         VMSTATE_STRUCT_POINTER(kvm_vcpu, RISCVCPU, vmstate_riscv_vcpu_regs,
                                KVMRISCVVCPU),

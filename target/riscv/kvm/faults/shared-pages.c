@@ -25,7 +25,6 @@
 #include "qemu/madvise.h"
 #include "qemu/main-loop.h"
 #include "qemu/units.h"
-#include "hw/boards.h"
 #include "migration/misc.h"
 #include "migration/vmstate.h"
 #include "system/kvm.h"
