@@ -26,6 +26,7 @@
 #include <linux/kvm.h>
 
 #include "qapi/error.h"
+#include "hw/intc/riscv_aplic.h"
 #include "qemu/timer.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
@@ -33,6 +34,7 @@
 #include "system/kvm.h"
 #include "system/runstate.h"
 #include "cpu.h"
+#include "internals.h"
 #include "hw/core/cpu.h"
 #include "trace/trace-target_riscv_kvm.h"
 #include "aia.h"
@@ -205,6 +207,11 @@ static const RISCVAIAShapeOps shape_ops = {
     .loaded = shape_loaded,
 };
 
+static RISCVSectionVersion section_version(const VMStateDescription *vmsd)
+{
+    return (RISCVSectionVersion) { vmsd->version_id, vmsd->minimum_version_id };
+}
+
 static bool get_shape(RISCVAIAShape *shape, Error **errp)
 {
     const struct {
@@ -226,9 +233,14 @@ static bool get_shape(RISCVAIAShape *shape, Error **errp)
             return false;
         }
     }
+    shape->cpu = section_version(&vmstate_riscv_cpu);
     shape->split = kvm_kernel_irqchip_split();
-    if (!shape->split &&
-        !get_addr(KVM_DEV_RISCV_AIA_ADDR_APLIC, &shape->aplic_addr, errp)) {
+    if (shape->split) {
+        ObjectClass *aplic = object_class_by_name(TYPE_RISCV_APLIC);
+
+        shape->aplic = section_version(DEVICE_CLASS(aplic)->vmsd);
+    } else if (!get_addr(KVM_DEV_RISCV_AIA_ADDR_APLIC, &shape->aplic_addr,
+                         errp)) {
         return false;
     }
     shape->timebase = kvm_riscv_get_timebase_frequency(RISCV_CPU(first_cpu));

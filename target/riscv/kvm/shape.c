@@ -17,6 +17,7 @@ typedef struct ShapeState {
     const RISCVAIAShapeOps *ops;
     /* What is sent or was received */
     RISCVAIAShape stream;
+    bool saved;
 } ShapeState;
 
 static ShapeState shape_state;
@@ -87,6 +88,16 @@ static void compare_aia(GString *all, const RISCVAIAShape *source,
     }
 }
 
+static void compare_version(GString *all, const char *section,
+                            RISCVSectionVersion source,
+                            RISCVSectionVersion ours)
+{
+    if (source.id < ours.minimum || source.id > ours.id) {
+        differs(all, "section %s of QEMU: version %u on the source, %u on the "
+                "destination", section, source.id, ours.id);
+    }
+}
+
 bool riscv_aia_shape_check(const RISCVAIAShape *source,
                            const RISCVAIAShape *ours,
                            const RISCVAIAShapeOps *ops, Error **errp)
@@ -100,6 +111,16 @@ bool riscv_aia_shape_check(const RISCVAIAShape *source,
 
     if (!riscv_hart_config_check(&source->config, errp)) {
         error_prepend(errp, "the shape of the guest is damaged: ");
+        return false;
+    }
+    compare_version(all, "cpu", source->cpu, ours->cpu);
+    if (source->split && ours->split) {
+        compare_version(all, "riscv_aplic", source->aplic, ours->aplic);
+    }
+    if (all->len) {
+        error_setg(errp, "this host cannot take the guest: %s", all->str);
+        error_append_hint(errp, "Use the same version of QEMU on both "
+                          "sides.\n");
         return false;
     }
     compare_aia(all, source, ours);
@@ -151,57 +172,54 @@ void riscv_aia_shape_clear(RISCVAIAShape *shape)
     memset(shape, 0, sizeof(*shape));
 }
 
-static int shape_pre_save(void *opaque)
+static void clear_stream(ShapeState *s)
+{
+    if (s->saved) {
+        /* All else of it is in ours, too. */
+        g_free(s->stream.used_reg);
+        memset(&s->stream, 0, sizeof(s->stream));
+        s->saved = false;
+    }
+    riscv_aia_shape_clear(&s->stream);
+}
+
+static bool shape_pre_save(void *opaque, Error **errp)
 {
     ShapeState *s = opaque;
-    Error *err = NULL;
 
-    /* A load that failed half way leaves something. */
-    riscv_aia_shape_clear(&s->stream);
+    clear_stream(s);
     s->stream = s->ours;
-    if (!s->ops->update(&s->stream, &err)) {
-        migration_save_refused(err);
-        memset(&s->stream, 0, sizeof(s->stream));
-        return -EIO;
+    s->saved = true;
+    if (!s->ops->update(&s->stream, errp)) {
+        return false;
     }
     trace_kvm_riscv_shape_save(s->stream.num_harts, s->stream.mode,
                                s->stream.num_used_regs, s->stream.config.num);
-    return 0;
+    return true;
 }
-
-static int shape_post_save(void *opaque)
-{
-    ShapeState *s = opaque;
-
-    g_free(s->stream.used_reg);
-    memset(&s->stream, 0, sizeof(s->stream));
-    return 0;
-}
+VMSTATE_PRE_SAVE_HOOK(shape_pre_save)
 
 static int shape_pre_load(void *opaque)
 {
-    riscv_aia_shape_clear(&((ShapeState *)opaque)->stream);
+    clear_stream(opaque);
     return 0;
 }
 
-static int shape_post_load(void *opaque, int version_id)
+static bool shape_post_load(void *opaque, int version_id, Error **errp)
 {
+    ERRP_GUARD();
     ShapeState *s = opaque;
-    Error *err = NULL;
-    bool ok = riscv_aia_shape_check(&s->stream, &s->ours, s->ops, &err);
+    bool ok = riscv_aia_shape_check(&s->stream, &s->ours, s->ops, errp);
 
     trace_kvm_riscv_shape_load(s->stream.num_harts, s->stream.mode,
-                               ok ? "" : error_get_pretty(err));
+                               ok ? "" : error_get_pretty(*errp));
     if (ok) {
         s->ops->loaded(&s->stream);
     }
-    riscv_aia_shape_clear(&s->stream);
-    if (!ok) {
-        migration_load_refused(err);
-        return -EINVAL;
-    }
-    return 0;
+    clear_stream(s);
+    return ok;
 }
+VMSTATE_POST_LOAD_HOOK(shape_post_load)
 
 static bool shape_num_harts_ok(void *opaque, int version_id)
 {
@@ -220,26 +238,24 @@ static bool shape_num_config_ok(void *opaque, int version_id)
     return ((ShapeState *)opaque)->stream.config.num <= RISCV_HART_CONFIG_MAX;
 }
 
-static bool shape_tells_config(void *opaque, int version_id)
+static bool shape_is_whole(void *opaque, int version_id)
 {
-    return version_id >= 2;
+    return version_id >= 3;
 }
 
 static const VMStateDescription vmstate_riscv_aia_shape = {
     .name = "riscv_aia_shape",
-    .version_id = 2,
+    .version_id = 3,
     .minimum_version_id = 1,
     /* Before the guest's memory, and so before all else: even its list */
     .early_setup = true,
     .priority = MIG_PRI_MAX,
-    .pre_save = shape_pre_save,
-    .post_save = shape_post_save,
+    VMSTATE_PRE_SAVE(shape_pre_save),
     .pre_load = shape_pre_load,
-    .post_load = shape_post_load,
+    VMSTATE_POST_LOAD(shape_post_load),
     .fields = (const VMStateField[]) {
-        VMSTATE_VALIDATE("the source is an older version of this fork, which "
-                         "does not tell the extensions of the guest's CPU",
-                         shape_tells_config),
+        VMSTATE_VALIDATE("the source is an older version of this fork",
+                         shape_is_whole),
         VMSTATE_UINT32(stream.split, ShapeState),
         VMSTATE_UINT32(stream.mode, ShapeState),
         VMSTATE_UINT32(stream.num_sources, ShapeState),
@@ -273,6 +289,8 @@ static const VMStateDescription vmstate_riscv_aia_shape = {
         VMSTATE_VARRAY_UINT32_ALLOC(stream.config.value, ShapeState,
                                     stream.config.num, 0, vmstate_info_uint64,
                                     uint64_t),
+        VMSTATE_UINT32(stream.cpu.id, ShapeState),
+        VMSTATE_UINT32(stream.aplic.id, ShapeState),
         VMSTATE_END_OF_LIST()
     },
 };

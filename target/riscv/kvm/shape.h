@@ -18,6 +18,17 @@
 #define RISCV_AIA_SHAPE_MAX_REGS  4096
 
 /**
+ * struct RISCVSectionVersion - of a section, 0 if it is not sent
+ *
+ * @id: the version that this QEMU sends, and the newest that it takes
+ * @minimum: the oldest that it takes; not in the stream
+ */
+typedef struct RISCVSectionVersion {
+    uint32_t id;
+    uint32_t minimum;
+} RISCVSectionVersion;
+
+/**
  * struct RISCVAIAShape - as KVM_DEV_RISCV_AIA_GRP_CONFIG and _ADDR have it
  *
  * @split: the APLIC is QEMU's; then @num_sources and @aplic_addr are 0
@@ -28,6 +39,8 @@
  *     sections that some hart has changed since its reset, sorted
  * @satp_mode: the highest satp.MODE that a hart has set
  * @config: what CPU the guest found when it booted
+ * @cpu, @aplic: versions of QEMU's own sections "cpu" and, if @split,
+ *     "riscv_aplic", with which the versions of QEMU differ
  */
 typedef struct RISCVAIAShape {
     uint32_t split;
@@ -47,6 +60,8 @@ typedef struct RISCVAIAShape {
     uint64_t *used_reg;
     uint64_t satp_mode;
     RISCVHartConfig config;
+    RISCVSectionVersion cpu;
+    RISCVSectionVersion aplic;
 } RISCVAIAShape;
 
 /**

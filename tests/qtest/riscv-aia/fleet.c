@@ -179,10 +179,11 @@ static const FleetCase refused[] = {
         .no_return_path = true, .slowly = true, .says = "'riscv_aia_shape'",
     }, {
         "from-other/split", CASE(.binary = OTHER, .irqchip = "split"),
-        CASE(.irqchip = "split"), .says = "'riscv_aplic'",
+        CASE(.irqchip = "split"), .says = "section riscv_aplic of QEMU",
     }, {
         "to-other/split", CASE(.irqchip = "split"),
-        CASE(.binary = OTHER, .irqchip = "split"), .says = "'riscv_aplic'",
+        CASE(.binary = OTHER, .irqchip = "split"),
+        .says = "section riscv_aplic of QEMU",
     },
 };
 
@@ -200,7 +201,7 @@ static const FleetCase refused_slow[] = {
     }, {
         "to-other/split-file", CASE(.irqchip = "split"),
         CASE(.binary = OTHER, .irqchip = "split"),
-        .by_file = true, .says = "'riscv_aplic'",
+        .by_file = true, .says = "section riscv_aplic of QEMU",
     }, {
         "to-stock/none", CASE(NO_AIA), CASE(.binary = STOCK, NO_AIA),
         .says = "of device 'cpu'",

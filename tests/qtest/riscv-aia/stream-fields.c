@@ -56,7 +56,7 @@ typedef enum Array {
     EIP, EIE,
     ID, VALUE, RESET,
     HART_ID, IMSIC_ADDR, NUM_USED, USED, SATP, NUM_CONFIG, CONFIG_ID,
-    CONFIG_VALUE,
+    CONFIG_VALUE, CPU_VERSION,
 } Array;
 
 /* Offset of an array, and the length of an element of it. */
@@ -70,7 +70,8 @@ static size_t array(const AIAStream *s, Where where, Array which,
     uint32_t harts = ldl_be_p(p + 48);
     size_t used = 52 + 16 * harts, config;
 
-    *bytes = which >= ID && which != NUM_USED && which != NUM_CONFIG ? 8 : 4;
+    *bytes = which >= ID && which != NUM_USED && which != NUM_CONFIG &&
+             which != CPU_VERSION ? 8 : 4;
     switch (which) {
     case NONE:
         return 0;
@@ -99,6 +100,7 @@ static size_t array(const AIAStream *s, Where where, Array which,
     case NUM_CONFIG:
     case CONFIG_ID:
     case CONFIG_VALUE:
+    case CPU_VERSION:
         used += 4 + 8 * ldl_be_p(p + used);
         config = used + 12;
         return which == SATP ? used : which == NUM_CONFIG ? used + 8 :
@@ -215,8 +217,12 @@ static const Change changes[] = {
       .error = "block size of zicbom: 32 on the source" },
     { SHAPE, CONFIG_VALUE, 2, .value = 0x489,
       .error = "mvendorid: 0x489 on the source, 0x0 on" },
-    { SHAPE_VERSION, .value = 1, .error = "an older version of this fork" },
-    { SHAPE_VERSION, .value = 3, .error = "unsupported version 3" },
+    { SHAPE, CPU_VERSION, 0, .value = 9,
+      .error = "section cpu of QEMU: version 9 on the source, 1" },
+    { SHAPE, CPU_VERSION, 0, .value = 99,
+      .error = "section cpu of QEMU: version 99 on the source, 1" },
+    { SHAPE_VERSION, .value = 2, .error = "an older version of this fork" },
+    { SHAPE_VERSION, .value = 4, .error = "unsupported version 4" },
 
     { SECTION_VERSION, .value = 2, .error = "unsupported version 2" },
     { SECTION_INSTANCE, .value = 7, .error = "Unknown savevm section" },

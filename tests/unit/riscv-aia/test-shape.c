@@ -9,6 +9,7 @@
 #include "qapi/error.h"
 #include "target/riscv/kvm/shape.h"
 
+#if !QEMU_SINCE(10, 2)
 /* These are of the section, which is the fuzzer's. */
 void migration_save_refused(Error *err)
 {
@@ -19,6 +20,7 @@ void migration_load_refused(Error *err)
 {
     g_assert_not_reached();
 }
+#endif
 
 #define KNOWN_REG   0x8030000003000000ULL
 #define UNKNOWN_REG 0x803000000a000001ULL
@@ -43,6 +45,7 @@ static RISCVAIAShape make_shape(int host)
         .num_harts = 2,
         .hart_id = hart_id[host],
         .imsic_addr = imsic_addr[host],
+        .cpu = { .id = 12, .minimum = 11 },
     };
 }
 
@@ -115,6 +118,29 @@ static void test_same(void)
     source.group_shift = 33;
     g_assert_true(riscv_aia_shape_check(&source, &ours, &ops,
                                         &error_abort));
+}
+
+static void test_versions(void)
+{
+    RISCVAIAShape source = make_shape(0), ours = make_shape(1);
+
+    source.cpu.id = 11;
+    g_assert_true(riscv_aia_shape_check(&source, &ours, &ops,
+                                        &error_abort));
+    source.cpu.id = 10;
+    check_refused(&source, &ours, "section cpu of QEMU: version 10 on the "
+                  "source, 12 on the destination");
+    source.cpu.id = 13;
+    check_refused(&source, &ours, "section cpu of QEMU: version 13 on the");
+    source.cpu.id = 12;
+    /* The section is there only where both are split. */
+    source.aplic.id = ours.aplic.id = ours.aplic.minimum = 3;
+    source.aplic.id = 2;
+    g_assert_true(riscv_aia_shape_check(&source, &ours, &ops,
+                                        &error_abort));
+    source.split = ours.split = 1;
+    check_refused(&source, &ours, "section riscv_aplic of QEMU: version 2 on "
+                  "the source, 3 on the destination");
 }
 
 static void test_fields(void)
@@ -214,6 +240,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/riscv-aia/shape/same", test_same);
+    g_test_add_func("/riscv-aia/shape/versions", test_versions);
     g_test_add_func("/riscv-aia/shape/fields", test_fields);
     g_test_add_func("/riscv-aia/shape/register", test_register);
     g_test_add_func("/riscv-aia/shape/all-named", test_all_named);
