@@ -14,7 +14,7 @@ all: $(BUILDDIR)/config.mk FORCE
 	@$(MAKE) $(BUILDS:%=build-%) build-guests
 
 # configure itself finds out whether there is anything to do.
-$(BUILDDIR)/config.mk: configure $(wildcard patches/*.patch patches/*/*.patch)
+$(BUILDDIR)/config.mk: configure patches/series $(wildcard patches/*.patch)
 	./configure --builddir=$(BUILDDIR) $(CONFIGURE_ARGS)
 
 $(TESTS):
@@ -65,7 +65,7 @@ check-%: all FORCE
 	@$(CHECK) $*
 
 clean: FORCE
-	rm -rf $(BUILDDIR) build-10.0 build-10.2
+	rm -rf $(BUILDDIR) build-1[0-9].[0-9]
 
 help:
 	@echo "make              build the fork (runs ./configure where needed)"

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=sh
+# shellcheck disable=SC2154
 #
 # What configure and the scripts beside this file share.  Sourced, not run;
 # the caller has set "top" to the checkout.
@@ -19,6 +20,24 @@ say() {
 die() {
     say "error: $*"
     exit 1
+}
+
+# What patches/series tells: the versions of QEMU that the fork is built on,
+# the Debian suite of one, and the patches for one.
+qemu_versions() {
+    sed -n 's/^qemu \([^ ]*\).*/\1/p' "$top/patches/series" | paste -s -d ' '
+}
+
+qemu_suite() {
+    awk -v v="$1" '$1 == "qemu" && $2 == v { print $3 }' "$top/patches/series"
+}
+
+patch_files() {
+    awk -v v="$1" '
+        function n(s, part) { split(s, part, "."); return part[1] * 1000 + part[2] }
+        /\.patch/ && ($2 + 0 == 0 || n(v) >= n($2)) &&
+        ($3 + 0 == 0 || n(v) <= n($3)) { print "patches/" $1 }
+    ' "$top/patches/series"
 }
 
 # The architecture that this machine builds on.

@@ -174,7 +174,7 @@ def all_sources():
         for path, _, names in os.walk(top):
             yield from (os.path.join(path, n) for n in names
                         if n.endswith('.c'))
-    yield from glob.glob('patches/**/*.patch', recursive=True)
+    yield from glob.glob('patches/*.patch')
 
 
 def text_of(path):
