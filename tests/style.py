@@ -92,6 +92,16 @@ class StyleTest(unittest.TestCase):
         self.check('pyflakes3', *files)
         self.check('pycodestyle', *files)
 
+    def test_series(self):
+        """Each patch is for some version of QEMU, and each that is named is
+           there."""
+        with open('patches/series', encoding='utf-8') as f:
+            named = {line.split()[0] for line in f if '.patch' in line and
+                     not line.startswith('#')}
+        self.assertTrue(named)
+        self.assertEqual({f'patches/{name}' for name in named},
+                         set(glob.glob('patches/*.patch')))
+
     def test_mutants(self):
         """A change can leave a mutant behind, which runs in the long form."""
         patches = sorted(glob.glob('tests/mutants/*.patch'))
