@@ -201,7 +201,7 @@ class HostTest(unittest.TestCase):
         for i in (1, 2, 3):
             hosts.append(subprocess.Popen(
                 [sys.executable, os.path.join(HERE, 'host.py'),
-                 '--lan', lan, '--index', str(i), '--timeout', '200',
+                 '--lan', lan, '--index', str(i), '--timeout', '600',
                  '--', 'env', f'ME={i}', 'sh', '-c', script],
                 env=env, text=True, stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE))
@@ -212,9 +212,11 @@ class HostTest(unittest.TestCase):
         self.assertIn('index 1 already', r.stderr)
         for h in hosts:
             lines = [h.stdout.readline() for _ in range(6)]
+            # Whose output has ended has said why.
+            why = '' if all(lines) else h.stderr.read()
             self.assertEqual(lines, [f'{what} {i}\n'
                                      for what in ('from', 'file of')
-                                     for i in (1, 2, 3)])
+                                     for i in (1, 2, 3)], why)
         # This is Ctrl-C, to which the program has an answer.
         for h in hosts:
             h.send_signal(signal.SIGINT)
