@@ -225,7 +225,7 @@ static const Change changes[] = {
     { SHAPE_VERSION, .value = 4, .error = "unsupported version 4" },
 
     { SECTION_VERSION, .value = 2, .error = "unsupported version 2" },
-    { SECTION_INSTANCE, .value = 7, .error = "Unknown savevm section" },
+    { SECTION_INSTANCE, .value = 7, .error = "Unknown (savevm )?section" },
 };
 
 static void change(AIAStream *s, const Change *c)
