@@ -121,7 +121,7 @@ void test_blockers(void)
 static uint64_t heap(AIAWatched *w, const AIAFiles *f)
 {
     aia_watched_arm(w, KVM_GET_DEVICE_ATTR, 0, 0, 1, 1, 0);
-    g_assert_true(save_devices(w->qts, f->a));
+    g_assert_true(save_devices(w, f->a));
     g_assert_cmpuint(w->fault->failed, ==, 1);
     return w->fault->heap;
 }

@@ -312,7 +312,7 @@ static QTestState *move_file(QTestState *from, const AIACase *c)
     check_told(f.a);
 
     to = aia_start(c, c->to, "-S -incoming defer");
-    migrate_incoming_qmp(to, f.uri_a, NULL, "{}");
+    aia_incoming(to, f.uri_a);
     wait_for_migration_complete(to);
     aia_save(to, f.uri_b);
     aia_compare_streams(c, f.a, f.b);
@@ -344,7 +344,7 @@ static QTestState *move_live(QTestState *from, const AIACase *c)
     }
     to = aia_start(c, c->to, "-incoming defer");
     aia_files_init(&f);
-    migrate_incoming_qmp(to, f.socket, NULL, "{}");
+    aia_incoming(to, f.socket);
     migrate_set_capability(from, "pause-before-switchover", true);
     /* It will not come to its end with this. */
     migrate_set_parameter_int(from, "max-bandwidth", 4096);
@@ -474,7 +474,7 @@ static QTestState *move_paused(QTestState *from, const AIACase *c)
     more = g_strdup_printf("-S -incoming defer "
                            "-trace kvm_riscv_aia_load_aplic -D %s", f.b);
     to = aia_start(c, c->to, more);
-    migrate_incoming_qmp(to, f.socket, NULL, "{}");
+    aia_incoming(to, f.socket);
     fd = connect_to(f.socket);
     g_assert_cmpint(qemu_write_full(fd, stream, cut), ==, cut);
     wait_for_text(f.b, "kvm_riscv_aia_load_aplic");
@@ -489,6 +489,24 @@ static QTestState *move_paused(QTestState *from, const AIACase *c)
 }
 
 static const AIAMove check_move_paused = { "paused", move_paused };
+
+/*
+ * Not at all: QEMU reads the registers of a machine that stands, wires move,
+ * and what it puts back when the guest goes on must not undo that.
+ */
+static QTestState *look_at(QTestState *qts, const AIACase *c)
+{
+    g_autofree char *text = NULL;
+
+    aia_stop(qts);
+    text = qtest_hmp(qts, "info registers -a");
+    g_assert_nonnull(strstr(text, "mip"));
+    drive(qts, ODD | EVEN);
+    aia_cont(qts);
+    return qts;
+}
+
+static const AIAMove check_look_at = { "looked-at", look_at };
 
 static const char *const modes[] = { "emul", "hwaccel", "auto" };
 
@@ -561,6 +579,7 @@ void aia_add_check_tests(void)
     add_aplic("", &check_move_live, "hwaccel", 0x10);
     add_aplic("", &aia_move_snapshot, "auto", 0x08);
     add_aplic("", &check_move_paused, "auto", 0x40);
+    add("wire", "", &check_look_at, "emul", (AIACase) { .harts = 2 });
     add_imsic("", &check_move_file, "emul", 2, 0);
     add_imsic("", &check_move_file, "auto", 3, 2);
     add_imsic("", &check_move_live, "hwaccel", 2, 1);
@@ -577,6 +596,9 @@ void aia_add_check_tests(void)
         add_aplic("/all", &check_move_live, modes[m], 0xff);
         add_aplic("/all", &aia_move_snapshot, modes[m], 0x0f);
         add_aplic("/all", &check_move_paused, modes[m], 0xf0);
+        add_aplic("/all", &check_look_at, modes[m], 0xf0);
+        add("wire", "/all", &check_look_at, modes[m],
+            (AIACase) { .harts = 2 });
         add_imsic("/all", &check_move_file, modes[m], 12, 100);
         add_imsic("/all", &check_move_live, modes[m], 12, 200);
         add_imsic("/all", &aia_move_snapshot, modes[m], 12, 300);

@@ -98,7 +98,7 @@ static void test_confined(void)
 
     migrate_set_capability(from, "return-path", true);
     migrate_set_capability(to, "return-path", true);
-    migrate_incoming_qmp(to, f.socket, NULL, "{}");
+    aia_incoming(to, f.socket);
     migrate_qmp(from, NULL, f.socket, NULL, "{}");
     wait_for_migration_complete(from);
     wait_for_migration_complete(to);

@@ -220,15 +220,18 @@ void go_on(AIAWatched *w)
     aia_tick_wait(w->qts, &fault_tick, 1);
 }
 
-bool save_devices(QTestState *qts, const char *file)
+bool save_devices(AIAWatched *w, const char *file)
 {
-    QDict *rsp = qtest_qmp(qts, "{'execute': 'xen-save-devices-state', "
+    QDict *rsp = qtest_qmp(w->qts, "{'execute': 'xen-save-devices-state', "
                            "'arguments': {'filename': %s, 'live': false}}",
                            file);
-    bool ok = !qdict_haskey(rsp, "error");
+    QDict *error = qdict_get_qdict(rsp, "error");
 
+    if (error) {
+        aia_watched_note(w, qdict_get_str(error, "desc"));
+    }
     qobject_unref(rsp);
-    return ok;
+    return !error;
 }
 
 /*

@@ -47,8 +47,8 @@ static void try_save(AIAWatched *w, const AIAFiles *f, const Access *a,
 {
     tell_access(a, error);
     arm_access(w, a, error);
-    check_failure(w, a, error, save_devices(w->qts, f->a));
-    g_assert_true(save_devices(w->qts, f->a));
+    check_failure(w, a, error, save_devices(w, f->a));
+    g_assert_true(save_devices(w, f->a));
     aia_compare_streams(&fault_tick, f->b, f->a);
 }
 
@@ -66,7 +66,7 @@ static void move_to_the_end(AIAWatched *from, const AIAFiles *f)
 
     start_destination(&to);
     migrate_set_capability(from->qts, "return-path", true);
-    migrate_incoming_qmp(to.qts, f->socket, NULL, "{}");
+    aia_incoming(to.qts, f->socket);
     migrate_qmp(from->qts, NULL, f->socket, NULL, "{}");
     g_assert_true(migrated(from->qts));
     aia_watched_quit(from);
@@ -88,9 +88,9 @@ static void test_save(void)
 
     aia_stop(w.qts);
     /* The first one also has QEMU read registers, which it has then. */
-    g_assert_true(save_devices(w.qts, f.b));
+    g_assert_true(save_devices(&w, f.b));
     log_accesses(&w);
-    g_assert_true(save_devices(w.qts, f.b));
+    g_assert_true(save_devices(&w, f.b));
     all = logged_accesses(&w);
     some = sample_accesses(all, g_test_slow() ? all->len : 5);
     for (unsigned i = 0; i < some->len; i++) {
@@ -151,10 +151,10 @@ static void test_save_enters(void)
     go_on(&w);
 
     /* The first one also finds out which performance counters there are. */
-    g_assert_true(save_devices(w.qts, f.b));
+    g_assert_true(save_devices(&w, f.b));
     move_into_software(&w);
     log_accesses(&w);
-    g_assert_true(save_devices(w.qts, f.b));
+    g_assert_true(save_devices(&w, f.b));
     all = logged_accesses(&w);
     for (unsigned i = 0; i < all->len; i++) {
         enters |= g_array_index(all, Access, i).request == KVM_RUN;
@@ -171,9 +171,9 @@ static void test_save_enters(void)
         tell_access(a, error);
         move_into_software(&w);
         arm_access(&w, a, error);
-        check_failure(&w, a, error, save_devices(w.qts, f.a));
+        check_failure(&w, a, error, save_devices(&w, f.a));
         /* The next one must not suffer. */
-        g_assert_true(save_devices(w.qts, f.a));
+        g_assert_true(save_devices(&w, f.a));
     }
     qtest_qmp_assert_success(w.qts, "{'execute': 'cont'}");
     go_on(&w);
@@ -191,7 +191,7 @@ static void try_load(AIAWatched *from, const AIAFiles *f, const Access *a,
 
     tell_access(a, error);
     start_destination(&to);
-    migrate_incoming_qmp(to.qts, f->socket, NULL, "{}");
+    aia_incoming(to.qts, f->socket);
     arm_access(&to, a, error);
     migrate_qmp(from->qts, NULL, f->socket, NULL, "{}");
     ok = aia_watched_loaded(&to);
@@ -215,7 +215,7 @@ static GArray *accesses_of_load(AIAWatched *from, const AIAFiles *f)
     GArray *all;
 
     start_destination(&to);
-    migrate_incoming_qmp(to.qts, f->socket, NULL, "{}");
+    aia_incoming(to.qts, f->socket);
     log_accesses(&to);
     migrate_qmp(from->qts, NULL, f->socket, NULL, "{}");
     g_assert_true(migrated(from->qts));
@@ -269,7 +269,7 @@ static void lose_destination(AIAWatched *w, const AIAFiles *f, bool cancel)
 
     g_test_message("%s after %u looks", cancel ? "cancelled" : "killed", polls);
     start_destination(&to);
-    migrate_incoming_qmp(to.qts, f->socket, NULL, "{}");
+    aia_incoming(to.qts, f->socket);
     migrate_qmp(w->qts, NULL, f->socket, NULL, "{}");
     while (polls--) {
         g_free(migrate_query_status(w->qts));
@@ -300,9 +300,9 @@ static void test_random(void)
     go_on(&w);
     aia_stop(w.qts);
     /* The first one enters the guest, which a guest that runs does itself. */
-    g_assert_true(save_devices(w.qts, f.b));
+    g_assert_true(save_devices(&w, f.b));
     log_accesses(&w);
-    g_assert_true(save_devices(w.qts, f.b));
+    g_assert_true(save_devices(&w, f.b));
     save = logged_accesses(&w);
     qtest_qmp_assert_success(w.qts, "{'execute': 'cont'}");
     go_on(&w);

@@ -56,7 +56,7 @@ void go_on(AIAWatched *w);
  * The devices alone, which is over in no time.  It is there for Xen, but
  * there is nothing of Xen in it.
  */
-bool save_devices(QTestState *qts, const char *file);
+bool save_devices(AIAWatched *w, const char *file);
 
 /* What came of it is told; @ok is whether save or load succeeded. */
 void check_failure(AIAWatched *w, const Access *a, int error, bool ok);

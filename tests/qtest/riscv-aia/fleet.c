@@ -128,7 +128,7 @@ static void test_refused(const void *opaque)
     if (f->by_file) {
         aia_save(from, files.uri_a);
         g_assert_false(aia_is_running(from));
-        migrate_incoming_qmp(to, files.uri_a, NULL, "{}");
+        aia_incoming(to, files.uri_a);
         aia_wait_failed(to);
         aia_cont(from);
     } else {
@@ -137,7 +137,7 @@ static void test_refused(const void *opaque)
         if (f->slowly) {
             migrate_set_parameter_int(from, "max-bandwidth", 32768);
         }
-        migrate_incoming_qmp(to, files.socket, NULL, "{}");
+        aia_incoming(to, files.socket);
         migrate_qmp(from, NULL, files.socket, NULL, "{}");
         wait_for_refusal(from);
         aia_wait_failed(to);

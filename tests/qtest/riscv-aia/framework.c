@@ -194,6 +194,14 @@ bool aia_is_running(QTestState *qts)
     return running;
 }
 
+void aia_incoming(QTestState *qts, const char *uri)
+{
+    migrate_set_capability(qts, "events", true);
+    qtest_qmp_assert_success(qts, "{'execute': 'migrate-incoming',"
+                             " 'arguments': {'uri': %s}}", uri);
+    migration_event_wait(qts, "setup");
+}
+
 void aia_wait_failed(QTestState *qts)
 {
     int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
@@ -262,7 +270,7 @@ static QTestState *move_file(QTestState *from, const AIACase *c)
     } else {
         to = aia_start(c, c->to, "-S -incoming defer");
         aia_set_capabilities(to, m, true);
-        migrate_incoming_qmp(to, load, NULL, "{}");
+        aia_incoming(to, load);
     }
     wait_for_migration_complete(to);
     aia_set_capabilities(to, m, false);
@@ -333,7 +341,7 @@ static QTestState *move_live(QTestState *from, const AIACase *c)
     if (postcopy) {
         aia_prepare_postcopy(from);
     }
-    migrate_incoming_qmp(to, uri, NULL, "{}");
+    aia_incoming(to, uri);
     migrate_qmp(from, NULL, uri, NULL, "{}");
     if (postcopy) {
         aia_start_postcopy(from);
@@ -398,7 +406,7 @@ void aia_move_refused(QTestState *from, const AIACase *c, const char *error)
     qtest_set_expected_status(to, EXIT_FAILURE);
     aia_set_capabilities(from, m, true);
     aia_set_capabilities(to, m, true);
-    migrate_incoming_qmp(to, f.socket, NULL, "{}");
+    aia_incoming(to, f.socket);
     migrate_qmp(from, NULL, f.socket, NULL, "{}");
     wait_for_migration_status(from, "failed", (const char **)other);
     qtest_qmp_eventwait(from, "RESUME");

@@ -127,6 +127,12 @@ bool aia_is_running(QTestState *qts);
 void aia_stop(QTestState *qts);
 void aia_cont(QTestState *qts);
 
+/*
+ * As a user calls migrate-incoming: QEMU ends where the load fails.  The
+ * function of QEMU's tests has it stay since 11.1.
+ */
+void aia_incoming(QTestState *qts, const char *uri);
+
 /* Waits for the end of a QEMU that is to fail, and asserts that it does. */
 void aia_wait_failed(QTestState *qts);
 

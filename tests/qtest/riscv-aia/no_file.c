@@ -118,7 +118,7 @@ static void test_migrate(void)
     memset(&to, 0, sizeof(to));
     aia_watched_start(&to, &second, second.to, "-S -incoming defer");
     aia_bind_harts(to.qts, &second, CPU_1);
-    migrate_incoming_qmp(to.qts, f.socket, NULL, "{}");
+    aia_incoming(to.qts, f.socket);
     migrate_qmp(b.qts, NULL, f.socket, NULL, "{}");
     wait_for_migration_complete(b.qts);
     wait_for_migration_complete(to.qts);

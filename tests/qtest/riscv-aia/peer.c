@@ -526,7 +526,7 @@ QTestState *aia_peer_receive(const AIACase *c, AIAPeerNote note)
     AIAFiles f;
 
     aia_set_capabilities(to, c->move, true);
-    migrate_incoming_qmp(to, uri, NULL, "{}");
+    aia_incoming(to, uri);
     where = migrate_get_connect_uri(to);
     tell(qdict_from_jsonf_nofail("{'listen': %s}", where));
     message = hear();

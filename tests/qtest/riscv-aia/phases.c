@@ -162,7 +162,7 @@ static void begin(Scene *s, const Phase *phase)
         return;
     }
     start_destination(s, "-S");
-    migrate_incoming_qmp(s->to.qts, s->f.socket, NULL, "{}");
+    aia_incoming(s->to.qts, s->f.socket);
     migrate(s);
     if (phase->pauses) {
         wait_for_status(from, "pre-switchover");
@@ -274,7 +274,7 @@ static void test_link(void)
     check_came_back(&s);
 
     start_destination(&s, "-S");
-    migrate_incoming_qmp(s.to.qts, s.f.socket, NULL, "{}");
+    aia_incoming(s.to.qts, s.f.socket);
     migrate_ensure_converge(s.from.qts);
     migrate(&s);
     wait_for_status(s.from.qts, "completed");
@@ -377,7 +377,7 @@ static void begin_postcopy(Scene *s)
     qtest_memset(s->from.qts, AIA_REPORT + 0x200000, 0x5a, 0x200000);
     slow_down(s->from.qts);
     migrate_set_parameter_int(s->from.qts, "max-postcopy-bandwidth", 50000);
-    migrate_incoming_qmp(s->to.qts, s->f.socket, NULL, "{}");
+    aia_incoming(s->to.qts, s->f.socket);
     migrate(s);
     wait_for_status(s->from.qts, "active");
     qtest_qmp_assert_success(s->from.qts,

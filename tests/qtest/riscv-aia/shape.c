@@ -36,7 +36,7 @@ static void test_shape(const void *opaque)
     qtest_set_expected_status(to, EXIT_FAILURE);
     migrate_set_capability(from, "return-path", true);
     migrate_set_capability(to, "return-path", true);
-    migrate_incoming_qmp(to, f.socket, NULL, "{}");
+    aia_incoming(to, f.socket);
     migrate_qmp(from, NULL, f.socket, NULL, "{}");
     wait_for_migration_fail(from, true);
     qtest_wait_qemu(to);
@@ -87,7 +87,7 @@ static void test_timebase(const void *opaque)
 
     more = g_strdup_printf("-incoming defer 2>%s", f.errors);
     to = aia_start(c, c->to, more);
-    migrate_incoming_qmp(to, f.uri_b, NULL, "{}");
+    aia_incoming(to, f.uri_b);
     aia_wait_failed(to);
     g_assert_true(g_file_get_contents(f.errors, &said, NULL, NULL));
     g_test_message("%s", said);

@@ -134,7 +134,7 @@ static void load(const AIAStream *s, const AIAFiles *f, bool whole)
     AIAWatched to = { 0 };
 
     aia_watched_start(&to, &stream_tick, stream_tick.to, "-S -incoming defer");
-    migrate_incoming_qmp(to.qts, f->uri_a, NULL, "{}");
+    aia_incoming(to.qts, f->uri_a);
     if (!aia_watched_loaded(&to)) {
         words = aia_watched_words(&to);
         g_test_message("refused: %s", words);

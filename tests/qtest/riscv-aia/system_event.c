@@ -119,7 +119,7 @@ static void begin(AIAWatched *from, AIAWatched *to, const AIAFiles *f,
     memset(to, 0, sizeof(*to));
     aia_watched_start(to, &tick, tick.to, "-S -incoming defer");
     migrate_set_capability(to->qts, "return-path", true);
-    migrate_incoming_qmp(to->qts, f->socket, NULL, "{}");
+    aia_incoming(to->qts, f->socket);
     migrate_set_capability(from->qts, "return-path", true);
     migrate_set_capability(from->qts, "pause-before-switchover", pauses);
     migrate_set_parameter_int(from->qts, "max-bandwidth", 100000);
@@ -258,7 +258,7 @@ static void test_damaged(void)
 
     memset(&to, 0, sizeof(to));
     aia_watched_start(&to, &tick, tick.to, "-S -incoming defer");
-    migrate_incoming_qmp(to.qts, f.uri_a, NULL, "{}");
+    aia_incoming(to.qts, f.uri_a);
     aia_watched_wait_end(&to);
     words = aia_watched_words(&to);
     g_assert_nonnull(strstr(words, "system event 3 of hart 0"));

@@ -234,7 +234,7 @@ static void test_other_counters(const void *opaque)
 
     memset(&to, 0, sizeof(to));
     aia_watched_start(&to, c, c->to, "-S -incoming defer");
-    migrate_incoming_qmp(to.qts, f.uri_a, NULL, "{}");
+    aia_incoming(to.qts, f.uri_a);
     aia_watched_wait_end(&to);
     words = aia_watched_words(&to);
     g_test_message("%s", words);

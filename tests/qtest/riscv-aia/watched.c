@@ -96,14 +96,22 @@ void aia_watched_start(AIAWatched *w, const AIACase *c, const char *mode,
 
 char *aia_watched_words(AIAWatched *w)
 {
-    g_autofree char *all = NULL;
+    g_autofree char *all = NULL, *said = NULL;
+    g_autofree char *noted = g_steal_pointer(&w->noted);
     gsize len;
     size_t from = w->words_read;
 
     g_assert_true(g_file_get_contents(w->words_file, &all, &len, NULL));
     w->words_read = len;
     /* QEMU repeats what a stream says, whatever that is. */
-    return g_utf8_make_valid(all + from, len - from);
+    said = g_utf8_make_valid(all + from, len - from);
+    return g_strconcat(said, noted, NULL);
+}
+
+void aia_watched_note(AIAWatched *w, const char *words)
+{
+    g_free(w->noted);
+    w->noted = g_strdup(words);
 }
 
 bool aia_watched_ended(AIAWatched *w)
@@ -163,6 +171,7 @@ void aia_watched_quit(AIAWatched *w)
     qtest_quit(w->qts);
     unlink(w->words_file);
     g_free(w->words_file);
+    g_clear_pointer(&w->noted, g_free);
     aia_watched_forget(w);
 }
 

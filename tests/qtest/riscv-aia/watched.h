@@ -21,6 +21,7 @@ typedef struct AIAWatched {
     char *fault_file;
     char *words_file;
     size_t words_read;
+    char *noted;
     bool ended;
 } AIAWatched;
 
@@ -38,6 +39,8 @@ void aia_watched_start(AIAWatched *w, const AIACase *c, const char *mode,
 
 /* What it has said on stderr since this was last called; to be freed. */
 char *aia_watched_words(AIAWatched *w);
+/* Adds what it has said elsewhere: to QMP, since QEMU 10.2. */
+void aia_watched_note(AIAWatched *w, const char *words);
 
 /*
  * Whether it has ended by itself.  The one way for a QEMU to do so is to
