@@ -9,6 +9,7 @@ import selectors
 import time
 
 from lab import LabError, LabTimeout, left, receive, selector
+from machine import Machine
 
 
 class Console:
@@ -30,6 +31,8 @@ class Console:
 
     def __init__(self, log):
         self.beats = []
+        # Of each tenth of a second, where the guest was told to send them
+        self.samples = []
         self.lines = []
         self.trouble = []
         # Called with each heartbeat, if set.
@@ -69,14 +72,17 @@ class Console:
         for line in lines:
             text = line.decode(errors='replace').rstrip('\r')
             self.lines.append(text)
-            m = re.search(r'HB (\{.*\})$', text)
+            m = re.search(r'(HB|IRQ) (\{.*\})$', text)
             try:
-                beat = json.loads(m[1]) if m else None
+                beat = json.loads(m[2]) if m else None
             except ValueError:
                 beat = None
             if beat:
                 beat['guest'] = guest
                 beat['at'] = time.monotonic()
+                if m[1] == 'IRQ':
+                    self.samples.append(beat)
+                    continue
                 self.beats.append(beat)
                 if self.on_beat:
                     self.on_beat(beat)
@@ -95,7 +101,7 @@ class Console:
             not text.startswith('SAY ') and not self.HARMLESS.search(text))
 
 
-class Guest:
+class Guest(Machine):
     """A Linux guest under KVM in a host; see guest/heartbeat.c."""
 
     def __init__(self, host, slot=0, qemu='qemu-system-riscv64', harts=2,
@@ -111,15 +117,9 @@ class Guest:
         takes up to a minute in here, see docs/lab.md.  Started is called
         before the monitor of QEMU is expected to answer.
         """
-        self.host = host
-        self.slot = slot
+        super().__init__(host, slot)
         self.harts = harts
         self.cpu = cpu
-        self.events = []
-        self._replies = []
-        self._partial = b''
-        self._qmp = host.connect(f'qmp{slot}')
-        selector.register(self._qmp, selectors.EVENT_READ, self._on_qmp)
         incoming = incoming if console else ''
         self.console = console or Console(
             os.path.join(host.dir, f'guest{slot}.log'))
@@ -135,16 +135,14 @@ class Guest:
         if irqchip:
             machine += f',kernel-irqchip={irqchip}'
         wires = '/dev/virtio-ports'
-        self.job = host.spawn(
-            f'exec {qemu} -machine {machine} -accel kvm,riscv-aia={aia} '
+        self.start(
+            f'{qemu} -machine {machine} -accel kvm,riscv-aia={aia} '
             f'-cpu {cpu} '
             f'-smp {harts} -m {memory}M {"-mem-prealloc" if prealloc else ""} '
             f'-nodefaults -no-user-config '
             f'-display none -no-reboot '
             f'-kernel /guest/Image{image} -initrd /guest/initrd{image} '
             f'-append "{arguments}" '
-            f'-chardev pipe,id=qmp,path={wires}/qmp{slot} '
-            f'-mon chardev=qmp,mode=control '
             f'-chardev pipe,id=tty,path={wires}/tty{slot} -serial chardev:tty '
             f'-device virtio-serial-pci,id=idle,max_ports={ports},'
             f'vectors={2 * ports + 2} '
@@ -153,57 +151,14 @@ class Guest:
             f'-netdev user,id=net '
             f'-device virtio-net-pci,netdev=net,romfile= '
             f'-blockdev null-co,node-name=disk,size={1 << 30},read-zeroes=on '
-            f'-device virtio-blk-pci,drive=disk {devices} {incoming}')
-        try:
-            if started:
-                started()
-            greeting = self.wait(lambda: self._replies, 180,
-                                 'waiting for its QEMU to start').pop(0)
-            self.version = greeting['QMP']['version']
-            self.qmp('qmp_capabilities')
-        except LabError:
-            # A connection that stays open would keep the next guest out.
-            self.kill()
-            raise
+            f'-device virtio-blk-pci,drive=disk {devices} {incoming}',
+            started)
 
-    def _on_qmp(self):
-        data = receive(self._qmp)
-        if not data:
-            self.host.forget(self._qmp)
-        *lines, self._partial = (self._partial + data).split(b'\n')
-        for line in lines:
-            message = json.loads(line)
-            if 'event' in message:
-                self.events.append(message)
-            else:
-                self._replies.append(message)
-
-    def ended(self):
-        """Why its QEMU has ended, or None while it has not."""
-        if self.job.status is None:
-            return None
-        return (f'the QEMU of the guest on host {self.host.name} has ended '
-                f'with status {self.job.status}: '
-                f'{self.job.stderr().strip()}')
-
-    def wait(self, condition, timeout, what):
-        """Like Host.wait, but raises the end of the guest's QEMU, too."""
-        def check():
-            value = condition()
-            if not value and self.job.status is not None:
-                raise LabError(self.ended())
-            return value
-        return self.host.wait(check, timeout, f'guest: {what}')
-
-    def qmp(self, command, timeout=180, **arguments):
-        """Runs a QMP command; returns what it returns."""
-        self.host.send(self._qmp, json.dumps(
-            {'execute': command, 'arguments': arguments}).encode())
-        reply = self.wait(lambda: self._replies, timeout, command).pop(0)
-        if 'error' in reply:
-            raise LabError(f"guest on host {self.host.name}: {command}: "
-                           f"{reply['error']['desc']}")
-        return reply['return']
+    def disconnect(self):
+        self.console.remove_feeder(self)
+        super().disconnect()
+        self._tty.close()
+        self._beat.close()
 
     def beats(self):
         """The heartbeats that came from this host."""
@@ -290,29 +245,6 @@ class Guest:
         return self.wait(answer, 60,
                          'waiting for an answer on its serial port')
 
-    def quit(self):
-        """Ends its QEMU by a command."""
-        if self.job.status is None:
-            self.host.send(self._qmp, b'{"execute":"quit"}')
-        self._gone()
-
-    def kill(self):
-        """Ends its QEMU as a power failure would; again does no harm."""
-        if self.host.failure:
-            return
-        self.job.kill()
-        self._gone()
-
-    def _gone(self):
-        self.host.wait(lambda: self.job.status is not None, 60,
-                       'waiting for the end of a guest')
-        if self._qmp.fileno() >= 0:
-            self.console.remove_feeder(self)
-            self.host.forget(self._qmp)
-            self._qmp.close()
-            self._tty.close()
-            self._beat.close()
-
 
 def dead_parts(first, last):
     """What did nothing in the guest between two heartbeats."""
@@ -375,10 +307,10 @@ def prepare_migration(guest, uri='', **parameters):
         guest.qmp('migrate-set-parameters', **parameters)
 
 
-def listen(dst):
+def listen(dst, uri=None):
     """Lets the destination wait for a guest; returns its address."""
     prepare_migration(dst)
-    uri = f'tcp:{dst.host.lan.ip}:{PORT}'
+    uri = uri or f'tcp:{dst.host.lan.ip}:{PORT}'
     dst.qmp('migrate-incoming', uri=uri)
     return uri
 
@@ -401,10 +333,10 @@ def begin(src, uri, **parameters):
     src.qmp('migrate', uri=uri)
 
 
-def send(src, uri, timeout=300, progress=None):
+def send(src, uri, timeout=300, progress=None, every=1):
     """Migrates to the address; returns what query-migrate says at the end.
 
-    Calls progress with what it says in between, about once a second.
+    Calls progress with what it says in between, each so many seconds.
     """
     begin(src, uri)
     deadline = time.monotonic() + timeout
@@ -413,7 +345,7 @@ def send(src, uri, timeout=300, progress=None):
             raise LabTimeout(f'the migration to {uri} takes more than '
                              f'{timeout} s')
         try:
-            src.wait(lambda: ended(src), min(1, left(deadline)), '')
+            src.wait(lambda: ended(src), min(every, left(deadline)), '')
         except LabTimeout:
             if progress:
                 progress(src.qmp('query-migrate'))
@@ -468,9 +400,12 @@ def update(src, **kwargs):
                               f'{dst.job.stderr().strip()}') from None
 
 
-def migrate(src, dst, **arguments):
-    """Moves a guest; both sides say that they are content, or it raises."""
-    info = send(src, listen(dst), **arguments)
+def migrate(src, dst, uri=None, **arguments):
+    """Moves a guest; both sides say that they are content, or it raises.
+
+    The address is one of the LAN of the hosts if there is none.
+    """
+    info = send(src, listen(dst, uri), **arguments)
     dst.wait(lambda: 'completed' in migration_states(dst), 60,
              'waiting for the end of the incoming migration')
     return info

@@ -7,6 +7,11 @@
  *
  *   HB {"seq":7,"up_ms":...,"ticks":[...],...}
  *
+ * and where HEARTBEAT_SAMPLES is set one of each tenth of a second, with the
+ * interrupts of all harts together:
+ *
+ *   IRQ {"seq":70,"irqs":[...]}
+ *
  * "seq" numbers the lines, so that whoever reads them sees a lost one.
  * "ticks" counts, for each hart, rounds of load that ended well; "gap_ms" is
  * the longest time between two of them since the line before.  "errors"
@@ -262,7 +267,7 @@ static void *obey(void *opaque)
     return opaque;
 }
 
-enum { TIMER, IPI, SERIAL, NET, BLK, SOURCES };
+enum { TIMER, IPI, SERIAL, NET, BLK, SOURCES, SAMPLES = 10 };
 
 static const char *const source_names[SOURCES] = {
     "timer", "ipi", "serial", "virtio-net", "virtio-blk",
@@ -339,10 +344,35 @@ void put_list(const char *name, const unsigned long *values)
     put("]");
 }
 
+static unsigned long counts[SOURCES][MAX_HARTS];
+
+static void send_report(void)
+{
+    if (write(STDOUT_FILENO, report, report_len) != (ssize_t)report_len) {
+        corrupted("cannot write to standard output: %s", strerror(errno));
+    }
+}
+
+/* In few bytes: it comes ten times as often as a heartbeat. */
+static void sample(unsigned long seq)
+{
+    report_len = 0;
+    put("IRQ {\"seq\":%lu,\"irqs\":[", seq);
+    count_interrupts(counts);
+    for (int i = 0; i < SOURCES; i++) {
+        unsigned long sum = 0;
+
+        for (int hart = 0; hart < nharts; hart++) {
+            sum += counts[i][hart];
+        }
+        put("%s%lu", i ? "," : "", sum);
+    }
+    put("]}\n");
+    send_report();
+}
+
 static void beat(unsigned long seq)
 {
-    static unsigned long counts[SOURCES][MAX_HARTS];
-
     report_len = 0;
     put("HB {\"seq\":%lu,\"up_ms\":%llu,", seq,
         (unsigned long long)now_ns() / 1000000);
@@ -367,9 +397,7 @@ static void beat(unsigned long seq)
         put_list(source_names[i], counts[i]);
     }
     put("}}\n");
-    if (write(STDOUT_FILENO, report, report_len) != (ssize_t)report_len) {
-        corrupted("cannot write to standard output: %s", strerror(errno));
-    }
+    send_report();
     if (has_port) {
         dprintf(STDERR_FILENO, "SEQ %lu\n", seq);
     }
@@ -423,6 +451,18 @@ int main(int argc, char **argv)
         beat(seq);
         /* Also interrupts every hart that runs one of our threads. */
         syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
-        sleep_ms(1000);
+        if (!getenv("HEARTBEAT_SAMPLES")) {
+            sleep_ms(1000);
+            continue;
+        }
+        for (int i = 0; i < SAMPLES; i++) {
+            uint64_t next = now_ns() / 1000000 + 1000 / SAMPLES, now;
+
+            sample((seq - 1) * SAMPLES + i + 1);
+            now = now_ns() / 1000000;
+            if (now < next) {
+                sleep_ms(next - now);
+            }
+        }
     }
 }
