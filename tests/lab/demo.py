@@ -3,7 +3,7 @@
 
 Two emulated hosts, A and B, each with a Linux kernel of its own, on a LAN.
 What counts at the end is what the guest says of itself: see
-guest/heartbeat.c.
+guest/heartbeat.c.  A picture shows it over time.
 """
 
 import argparse
@@ -14,9 +14,11 @@ import time
 
 import guests
 import lab
+import picture
 
 SOURCES = ('timer', 'ipi', 'serial', 'virtio-net', 'virtio-blk')
 REPORT = os.path.join(lab.BUILD, 'demo/report.json')
+PICTURE = os.path.join(lab.BUILD, 'demo/migration{}.svg')
 STOCK = 'qemu-system-riscv64.stock'
 FORK = 'qemu-system-riscv64'
 
@@ -28,7 +30,10 @@ class Demo:
         self.args = args
         self.begin = time.monotonic()
         self.console = None
-        self.downtimes = []
+        # Of the picture, and when the guest came to where it is
+        self.journey = None
+        self.arrived = None
+        self.said = 0
         self.report = {
             'kernel_a': None, 'kernel_b': None, 'qemu_version': None,
             'harts': args.harts, 'aia_mode_a': args.aia[0],
@@ -72,7 +77,8 @@ class Demo:
     def guest(self, host, aia, console=None):
         qemu = STOCK if self.args.stock else FORK
         guest = guests.Guest(host, qemu=qemu, harts=self.args.harts, aia=aia,
-                             console=console)
+                             console=console,
+                             arguments='HEARTBEAT_SAMPLES=1')
         v = guest.version
         self.report['qemu_version'] = '{major}.{minor}.{micro}'.format(
             **v['qemu']) + (f' ({v["package"]})' if v['package'] else '')
@@ -80,7 +86,12 @@ class Demo:
 
     def progress(self, info):
         ram = info.get('ram')
+        now = time.monotonic()
         if ram:
+            self.journey.sent.append((now - self.journey.begin,
+                                      ram['transferred'] / (1 << 20)))
+        if ram and now - self.said >= 1:
+            self.said = now
             self.say(f'    {info["status"]}: {ram["transferred"] >> 10} KiB '
                      f'sent, {ram["remaining"] >> 20} MiB of memory to go')
 
@@ -92,7 +103,17 @@ class Demo:
         entry = {'from': source.host.name, 'to': host.name, 'total_ms': None,
                  'downtime_ms': None, 'ticks_lost': None}
         self.report['migrations'].append(entry)
-        info = guests.migrate(source, there, progress=self.progress)
+        begin = time.monotonic()
+        self.journey.sent.append((begin - self.journey.begin, 0.0))
+        try:
+            info = guests.migrate(source, there, progress=self.progress,
+                                  every=0.2)
+        except lab.LabError:
+            self.leave(source, None, 'lost')
+            raise
+        self.progress(info)
+        self.journey.sent.append((time.monotonic() - self.journey.begin, 0.0))
+        self.leave(source, there, f'{info["downtime"]} ms')
         entry['total_ms'] = info['total-time']
         entry['downtime_ms'] = info['downtime']
         self.say(f'QEMU says: {info["status"]} after {info["total-time"]} ms, '
@@ -103,6 +124,38 @@ class Demo:
         self.say(f'    it answers on its serial port: hello on {host.name}')
         entry['ticks_lost'] = guests.lost_beats(self.console.beats[first - 1:])
         return there
+
+    def leave(self, source, there, text):
+        """For the picture: the guest has left its host, or is lost."""
+        journey, samples = self.journey, self.console.samples
+        stopped = [e['at'] for e in source.events if e['event'] == 'STOP']
+        resumed = [e['at'] for e in there.events
+                   if e['event'] == 'RESUME'] if there else []
+        stop = stopped[-1] if stopped else samples[-1]['at']
+        journey.stays.append((self.arrived, stop,
+                              f'on host {source.host.name}'))
+        self.arrived = resumed[-1] if resumed else None
+        journey.gaps.append((stop, self.arrived, text))
+
+    def draw(self):
+        """Draws what the guest did, if it did anything; returns where."""
+        if not self.console or len(self.console.samples) < 2:
+            return None
+        journey = self.journey
+        journey.end = time.monotonic()
+        if self.arrived:
+            last = self.console.samples[-1]
+            journey.stays.append((self.arrived, None,
+                                  f'on host {last["guest"].host.name}'))
+        path = PICTURE.format('-stock' if self.args.stock else '')
+        r = self.report
+        kernels = ['.'.join(r[key].split('.')[:2])
+                   for key in ('kernel_a', 'kernel_b')]
+        qemu = 'unpatched QEMU' if self.args.stock else 'this fork'
+        journey.draw(path, 'Interrupts of a guest, each 0.1 s: '
+                     f'{qemu}, {r["harts"]} harts, Linux {kernels[0]} on A, '
+                     f'{kernels[1]} on B', SOURCES, self.console.samples)
+        return path
 
     def run(self, stack):
         if not self.args.stock and not os.path.exists(lab.FORK):
@@ -117,6 +170,8 @@ class Demo:
         self.console = guest.console
         self.console.on_beat = self.show_beat
         before = guest.wait_alive(3)
+        self.arrived = self.console.samples[0]['at']
+        self.journey = picture.Journey(self.arrived)
         guest = self.move(guest, b, aia_b)
         guest = self.move(guest, a, aia_a)
         after = guest.wait_alive(3)
@@ -215,11 +270,14 @@ def main():
             demo.say('That is what happens without this fork: the guest is '
                      'lost.')
     finally:
+        drawn = demo.journey and demo.draw()
         for host in stack:
             host.close(keep_logs=not ok and not demo.args.stock)
         demo.write_report()
     demo.table()
     print(f'  report: {REPORT}')
+    if drawn:
+        print(f'  picture: {drawn}')
     if stack and not ok and not demo.args.stock:
         print(f'  logs: {", ".join(host.dir for host in stack)}')
     return 0 if ok else 1
