@@ -53,6 +53,9 @@ lab: $(BUILDDIR)/config.mk build-riscv64 build-guests
 soak: $(BUILDDIR)/config.mk build-riscv64
 	@tests/lab/soak
 
+bench: $(BUILDDIR)/config.mk build-riscv64 build-guests
+	@tests/lab/bench
+
 check: all build-other
 	@$(CHECK)
 
@@ -73,10 +76,12 @@ help:
 	@echo "make demo STOCK=1 the same with the unpatched QEMU, which fails"
 	@echo "make lab          a shell in an emulated host"
 	@echo "make soak         move a busy guest 50 times between two hosts"
+	@echo "make bench        what a save and a load cost; BASE=REV: beside REV"
 	@echo "make check        all suites; check-SUITE runs one of them:"
 	@sed -n '/^suites/,/^]/s/^    "/                  "/p' tests/matrix.toml
 	@echo "make check-full   the same in their long forms, which takes hours"
 	@echo "make clean        remove what was built; the cache stays"
 
 FORCE:
-.PHONY: all build-other demo lab soak check check-full clean help FORCE
+.PHONY: all build-other demo lab soak bench check check-full clean help \
+    FORCE
