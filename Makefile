@@ -35,6 +35,7 @@ build-native: $(TESTS) FORCE
 	    tests/qtest/riscv-aia-migration-test \
 	    tests/qtest/migration-test \
 	    tests/unit/riscv-aia/test-riscv-aia-state \
+	    tests/unit/riscv-aia/test-riscv-aia-room \
 	    tests/unit/riscv-aia/test-riscv-aia-shape \
 	    tests/unit/riscv-aia/test-riscv-aia-hart-config \
 	    libio.a libqom.a libqemuutil.a

@@ -69,27 +69,44 @@ static void cgroup_room(const char *dir, bool v2, uint64_t *room, char **who)
     }
 }
 
-/* All from that of @path up to the one that is mounted at @mount */
-static void cgroups_room(const char *mount, const char *path, bool v2,
-                         uint64_t *room, char **who)
+/* All from @dir up to @mount, below @root, where their hierarchy is mounted */
+static void cgroups_room(const char *root, const char *mount, const char *dir,
+                         bool v2, uint64_t *room, char **who)
 {
-    g_autofree char *dir = g_build_filename(mount, path, NULL);
+    g_autofree char *at = g_strdup(dir);
 
-    while (strlen(dir) >= strlen(mount)) {
+    for (;;) {
+        g_autofree char *path = g_build_filename(root, mount, at, NULL);
         char *up;
 
-        cgroup_room(dir, v2, room, who);
-        up = g_path_get_dirname(dir);
-        g_free(dir);
-        dir = up;
-        if (g_str_equal(dir, "/")) {
-            break;
+        cgroup_room(path, v2, room, who);
+        if (g_str_equal(at, "/") || g_str_equal(at, ".")) {
+            return;
         }
+        up = g_path_get_dirname(at);
+        g_free(at);
+        at = up;
     }
 }
 
-/* Where the hierarchy with the memory controller is mounted, or NULL */
-static char *find_mount(const char *mountinfo, bool v2)
+/* What follows @dir in @path, from "/" on, or NULL if it is not below that */
+static const char *below(const char *path, const char *dir)
+{
+    size_t len = g_str_equal(dir, "/") ? 0 : strlen(dir);
+
+    if (strncmp(path, dir, len) || (path[len] && path[len] != '/')) {
+        return NULL;
+    }
+    return path[len] ? path + len : "/";
+}
+
+/*
+ * Where the hierarchy with the memory controller is mounted, or NULL; @dir is
+ * set to the place of cgroup @path below that.  A container may see a part of
+ * the hierarchy only, and have it mounted in more than one place.
+ */
+static char *find_mount(const char *mountinfo, const char *path, bool v2,
+                        const char **dir)
 {
     g_auto(GStrv) lines = g_strsplit(mountinfo, "\n", -1);
 
@@ -97,6 +114,7 @@ static char *find_mount(const char *mountinfo, bool v2)
         /* id parent device root mount options [optional] - type source ... */
         g_auto(GStrv) field = g_strsplit(*line, " ", -1);
         const char *tail = strstr(*line, " - ");
+        g_autofree char *top = NULL;
         bool found;
 
         if (g_strv_length(field) < 6 || !tail) {
@@ -111,28 +129,34 @@ static char *find_mount(const char *mountinfo, bool v2)
             found = g_str_equal(type[0], "cgroup") &&
                     g_strv_contains((const char *const *)option, "memory");
         }
-        if (found) {
-            return g_strdup(field[4]);
+        /* Blanks and the like are in octal. */
+        top = g_strcompress(field[3]);
+        *dir = found ? below(path, top) : NULL;
+        if (*dir) {
+            return g_strcompress(field[4]);
         }
     }
     return NULL;
 }
 
-uint64_t riscv_room(char **who)
+static char *read_below(const char *root, const char *path)
 {
-    g_autofree char *meminfo = NULL, *cgroups = NULL, *mountinfo = NULL;
-    g_auto(GStrv) lines = NULL;
-    uint64_t room = UINT64_MAX;
+    g_autofree char *name = g_build_filename(root, path, NULL);
+    char *text = NULL;
+
+    g_file_get_contents(name, &text, NULL, NULL);
+    return text;
+}
+
+uint64_t riscv_room_below(const char *root, char **who)
+{
+    g_autofree char *meminfo = read_below(root, "proc/meminfo");
+    g_autofree char *cgroups = read_below(root, "proc/self/cgroup");
+    g_autofree char *mountinfo = read_below(root, "proc/self/mountinfo");
+    g_auto(GStrv) lines = g_strsplit(cgroups ?: "", "\n", -1);
+    uint64_t room = meminfo ? keyed(meminfo, "MemAvailable") * KiB : UINT64_MAX;
 
     *who = g_strdup("the host");
-    if (g_file_get_contents("/proc/meminfo", &meminfo, NULL, NULL)) {
-        room = keyed(meminfo, "MemAvailable") * KiB;
-    }
-    if (!g_file_get_contents("/proc/self/cgroup", &cgroups, NULL, NULL) ||
-        !g_file_get_contents("/proc/self/mountinfo", &mountinfo, NULL, NULL)) {
-        return room;
-    }
-    lines = g_strsplit(cgroups, "\n", -1);
     for (char **line = lines; *line; line++) {
         /* hierarchy:controllers:path, and of version 2 no controllers */
         g_auto(GStrv) field = g_strsplit(*line, ":", 3);
@@ -140,16 +164,22 @@ uint64_t riscv_room(char **who)
                                               ",", -1);
         bool v2 = g_str_equal(field[0] ?: "", "0");
         g_autofree char *mount = NULL;
+        const char *dir;
 
         if (g_strv_length(field) < 3 ||
             (!v2 && !g_strv_contains((const char *const *)controller,
                                      "memory"))) {
             continue;
         }
-        mount = find_mount(mountinfo, v2);
+        mount = find_mount(mountinfo ?: "", field[2], v2, &dir);
         if (mount) {
-            cgroups_room(mount, field[2], v2, &room, who);
+            cgroups_room(root, mount, dir, v2, &room, who);
         }
     }
     return room;
+}
+
+uint64_t riscv_room(char **who)
+{
+    return riscv_room_below("/", who);
 }

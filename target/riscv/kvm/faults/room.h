@@ -16,4 +16,7 @@
  */
 uint64_t riscv_room(char **who);
 
+/* The same by the files below @root, as if that were "/", for the unit test */
+uint64_t riscv_room_below(const char *root, char **who);
+
 #endif
