@@ -95,6 +95,19 @@ static void external(HartReport *r, unsigned long hart)
     }
 }
 
+static void leave(void)
+{
+    if (report.leave <= TICK_RESET) {
+        sbi(SBI_SRST, 0, report.leave - 1, 0, 0);
+    } else {
+        mmio_write(TICK_DEVICE, report.leave);
+        /* As any kernel does, it has nothing more to do. */
+        for (;;) {
+            asm volatile("fence");
+        }
+    }
+}
+
 /*
  * An identity is one bit: a second MSI before the first was taken is no loss.
  * So each is only sent again once the one before has come.
@@ -105,7 +118,7 @@ static void timer(HartReport *r, unsigned long hart)
     HartReport *n = &report.hart[next];
 
     if (report.leave && hart == 0) {
-        sbi(SBI_SRST, 0, report.leave - 1, 0, 0);
+        leave();
     }
     r->ticks++;
     set_timer(csr_read(time) + TICK);

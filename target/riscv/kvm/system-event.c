@@ -7,8 +7,9 @@
  * again is the reset alone.  QEMU's request for it is the main loop's, and is
  * not in the stream.  So where the machine is stopped before the main loop has
  * served it, as at the switchover of a migration, the harts would stand for
- * good.  Here the event is state of the vCPU, and is served where and when the
- * machine runs.
+ * good.  Likewise a hart that has asked a device, as the machine's sifive_test,
+ * has nothing more to do.  Here the event is state of the vCPU, and is served
+ * where and when the machine runs.
  */
 
 #include "qemu/osdep.h"
@@ -16,6 +17,7 @@
 
 #include "qapi/error.h"
 #include "qemu/main-loop.h"
+#include "system/cpus.h"
 #include "system/kvm.h"
 #include "system/runstate.h"
 #include "cpu.h"
@@ -68,6 +70,36 @@ void kvm_riscv_system_event_serve(CPUState *cs)
     if (RISCV_CPU(cs)->kvm_vcpu->system_event) {
         aio_bh_schedule_oneshot(qemu_get_aio_context(), serve, cs);
     }
+}
+
+/*
+ * What a device asks for when the vCPU of this thread has written to it.  A
+ * guest's panic is left out: whoever asks for it stops the machine first.
+ */
+static bool keep(ShutdownCause reason)
+{
+    CPUState *cs = current_cpu;
+    uint32_t event = reason == SHUTDOWN_CAUSE_GUEST_RESET
+                     ? KVM_SYSTEM_EVENT_RESET
+                     : reason == SHUTDOWN_CAUSE_GUEST_SHUTDOWN
+                     ? KVM_SYSTEM_EVENT_SHUTDOWN : 0;
+
+    if (!cs || !event) {
+        return false;
+    }
+    trace_kvm_riscv_system_event_take(cs->cpu_index, event);
+    RISCV_CPU(cs)->kvm_vcpu->system_event = event;
+    /* Where the machine is being stopped it is served once that goes on. */
+    if (!cs->stop) {
+        kvm_riscv_system_event_serve(cs);
+        cpu_stop_current();
+    }
+    return true;
+}
+
+void kvm_riscv_system_event_init(void)
+{
+    qemu_system_vcpu_keeps = keep;
 }
 
 bool kvm_riscv_system_event_check(uint32_t type, int hart, Error **errp)

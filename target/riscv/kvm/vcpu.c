@@ -175,6 +175,7 @@ int kvm_riscv_vcpu_init(CPUState *cs)
         }
     }
     if (!cs->cpu_index) {
+        kvm_riscv_system_event_init();
         enable_kernel_reset();
         if (kernel_resets && runstate_check(RUN_STATE_INMIGRATE)) {
             kvm_riscv_stale_csrs_prepare();

@@ -18,6 +18,7 @@
 #include "qemu/atomic.h"
 #include "qemu/main-loop.h"
 #include "fault.h"
+#include "report.h"
 
 /* The pc, and where on the machine "virt" a guest may run */
 #define RISCV_PC  (KVM_REG_RISCV | KVM_REG_SIZE_U64 | KVM_REG_RISCV_CORE | \
@@ -182,13 +183,20 @@ static void may_move(int fd, unsigned long request, const void *arg)
     }
 }
 
+static bool leaves(const struct kvm_run *run)
+{
+    return run->exit_reason == KVM_EXIT_SYSTEM_EVENT ||
+           (run->exit_reason == KVM_EXIT_MMIO &&
+            run->mmio.phys_addr == TICK_DEVICE && run->mmio.is_write);
+}
+
 /* QEMU's handler of the signal has immediate_exit set. */
-static void hold_system_event(int vcpu)
+static void hold_leaving(int vcpu)
 {
     struct kvm_run *run = map_run(vcpu);
     sigset_t set, old;
 
-    if (run->exit_reason == KVM_EXIT_SYSTEM_EVENT) {
+    if (leaves(run)) {
         sigemptyset(&set);
         sigaddset(&set, SIG_IPI);
         pthread_sigmask(SIG_BLOCK, &set, &old);
@@ -199,6 +207,17 @@ static void hold_system_event(int vcpu)
         pthread_sigmask(SIG_SETMASK, &old, NULL);
     }
     munmap(run, sizeof(*run));
+}
+
+int madvise(void *addr, size_t len, int advice)
+{
+    if (advice == MADV_POPULATE_WRITE && qatomic_read(&control->keeps)) {
+        qatomic_inc(&control->kept);
+        while (qatomic_read(&control->keeps)) {
+            g_usleep(1000);
+        }
+    }
+    return syscall(SYS_madvise, addr, len, advice);
 }
 
 static void watch_run(void)
@@ -255,7 +274,7 @@ int ioctl(int fd, unsigned long request, ...)
     if ((uint32_t)request == KVM_RUN) {
         left_on = sched_getcpu();
         if (control->holds && ret == 0) {
-            hold_system_event(fd);
+            hold_leaving(fd);
         }
     }
     return ret;

@@ -40,9 +40,12 @@ typedef struct FaultRun {
  * @moved: the library's: how often that was so
  * @confines: whether QEMU's threads may not choose their CPUs of the host; with
  *     it @moves spares QEMU's own entries into the guest
- * @holds: whether a vCPU that has left KVM_RUN with a system event, a reset or
- *     a power-off, comes back with it only once it has been kicked
+ * @holds: whether a vCPU that has left KVM_RUN with a reset or a power-off, by
+ *     a system event or the device for that, comes back with it only once it
+ *     has been kicked
  * @held: the library's: how often one has been held so
+ * @keeps: whether who populates memory has to wait
+ * @kept: the library's: how often somebody has
  * @watches: whether @run gets the calls of KVM_RUN
  * @runs: the library's: how many there were
  * @bound: a thread that is given @bound_to, CPUs of the host, at the next of
@@ -67,6 +70,8 @@ typedef struct FaultControl {
     bool confines;
     bool holds;
     uint32_t held;
+    bool keeps;
+    uint32_t kept;
     bool watches;
     uint32_t runs;
     int32_t bound;

@@ -43,11 +43,17 @@ typedef struct TickReport {
     TickHart hart[AIA_MAX_HARTS];
 } TickReport;
 
-/* What hart 0 asks of the SBI when told to leave: one more than the type */
+/*
+ * What hart 0 asks for when told to leave: of the SBI, by one more than the
+ * type, or of the device for that, by what it takes
+ */
 enum {
-    TICK_POWER_OFF = 1,
-    TICK_RESET     = 2,
+    TICK_POWER_OFF        = 1,
+    TICK_RESET            = 2,
+    TICK_DEVICE_POWER_OFF = 0x5555,
+    TICK_DEVICE_RESET     = 0x7777,
 };
+#define TICK_DEVICE       0x100000UL
 
 /*
  * The guests that check one thing (see check.h there): they bring about a

@@ -32,6 +32,8 @@ typedef struct Leaving {
 static const Leaving leavings[] = {
     { "reset", TICK_RESET, "RESET" },
     { "power-off", TICK_POWER_OFF, "SHUTDOWN" },
+    { "device-reset", TICK_DEVICE_RESET, "RESET" },
+    { "device-power-off", TICK_DEVICE_POWER_OFF, "SHUTDOWN" },
 };
 
 /* Whether the event has come that the guest has asked for */
@@ -82,7 +84,7 @@ static void check_leaves(QTestState *qts, const Leaving *l)
         g_assert_cmpint(g_get_monotonic_time(), <, end);
         g_usleep(1000);
     }
-    if (l->how == TICK_RESET) {
+    if (l->how == TICK_RESET || l->how == TICK_DEVICE_RESET) {
         aia_tick_wait(qts, &tick, 5);
     } else {
         wait_for_status(qts, "shutdown");
