@@ -49,6 +49,7 @@ int main(int argc, char **argv)
         aia_add_no_file_tests();
         aia_add_pages_tests();
         aia_add_phase_tests();
+        aia_add_populate_tests();
         aia_add_shape_tests();
         aia_add_stream_tests();
         aia_add_system_event_tests();

@@ -241,6 +241,7 @@ void aia_add_guest_file_tests(void);
 void aia_add_no_file_tests(void);
 void aia_add_pages_tests(void);
 void aia_add_phase_tests(void);
+void aia_add_populate_tests(void);
 void aia_add_stream_tests(void);
 void aia_add_system_event_tests(void);
 

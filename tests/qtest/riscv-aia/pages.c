@@ -11,10 +11,10 @@
 #include "qobject/qdict.h"
 #include "qemu/units.h"
 #include "migration/migration-qmp.h"
+#include "pages.h"
 #include "watched.h"
 
-/* Which kernels have which faults: docs/kernel-facts.md */
-static bool is_linux_6(void)
+bool aia_is_linux_6(void)
 {
     struct utsname name;
 
@@ -22,8 +22,7 @@ static bool is_linux_6(void)
     return g_str_has_prefix(name.release, "6.");
 }
 
-/* What follows @key in a file of /proc, in bytes */
-static uint64_t proc_bytes(QTestState *qts, const char *file, const char *key)
+uint64_t aia_proc_bytes(QTestState *qts, const char *file, const char *key)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/%s", qtest_pid(qts),
                                             file);
@@ -40,14 +39,14 @@ static uint64_t proc_bytes(QTestState *qts, const char *file, const char *key)
 
 static void check_huge(QTestState *qts, const char *when)
 {
-    uint64_t huge = proc_bytes(qts, "smaps_rollup", "AnonHugePages:");
+    uint64_t huge = aia_proc_bytes(qts, "smaps_rollup", "AnonHugePages:");
 
     g_test_message("%s: %" PRIu64 " KiB of transparent huge pages", when,
                    huge / (uint64_t)KiB);
     g_assert_cmpuint(huge, >=, HUGE_MIB * MiB * 3 / 4);
 }
 
-static char *query_faults(QTestState *qts)
+char *aia_query_faults(QTestState *qts)
 {
     QDict *rsp = qtest_qmp_assert_success_ref(
         qts, "{'execute': 'x-query-riscv-kvm-faults'}");
@@ -82,7 +81,7 @@ static void test_huge_nodes(const void *opaque)
     /* The second node begins in the middle of what can be a huge page. */
     c.per_socket = 2;
     c.harts = 5;
-    g_assert_true(has_huge_pages(&c) == !is_linux_6());
+    g_assert_true(has_huge_pages(&c) == !aia_is_linux_6());
 }
 
 /* As with any QEMU: from the start, where a log has ended, after a move. */
@@ -138,8 +137,8 @@ static void test_hugetlb(const void *opaque)
                     ==, 0);
     qts = aia_start(&c, c.from, "");
     aia_tick_wait(qts, &c, 1);
-    g_assert_cmpuint(proc_bytes(qts, "smaps_rollup", "Private_Hugetlb:"), >,
-                     0);
+    g_assert_cmpuint(aia_proc_bytes(qts, "smaps_rollup", "Private_Hugetlb:"),
+                     >, 0);
     migrate_set_capability(qts, "events", true);
     /* It will not come to its end with this. */
     migrate_set_parameter_int(qts, "max-bandwidth", 4096);
@@ -218,7 +217,7 @@ static void test_room(const void *opaque)
     qts = aia_start(c, c->from, "");
     room_add(&r, qts);
     aia_tick_wait(qts, c, 1);
-    if (!is_linux_6()) {
+    if (!aia_is_linux_6()) {
         migrate_set_capability(qts, "events", true);
         migrate_qmp(qts, NULL, "exec:cat >/dev/null", NULL, "{}");
         wait_for_migration_status(qts, "failed", (const char **)other);
@@ -256,7 +255,7 @@ static void test_room_cont(const void *opaque)
     migrate_qmp(qts, NULL, "exec:cat >/dev/null", NULL, "{}");
     wait_for_migration_status(qts, "active", (const char **)ends);
     aia_cont(qts);
-    if (!is_linux_6()) {
+    if (!aia_is_linux_6()) {
         qtest_qmp_eventwait(qts, "STOP");
         g_assert_false(aia_is_running(qts));
         migrate_cancel(qts);
@@ -290,8 +289,9 @@ static void test_without_aia(const void *opaque)
     g_assert_true(g_file_get_contents(f.a, &said, NULL, NULL));
     g_test_message("%s", said);
     g_assert_true(g_regex_match_simple(
-        is_linux_6() ? "verdict:1, bytes:0, BQL released:1"
-                     : "verdict:2, bytes:\\d{8}, BQL released:1", said, 0, 0));
+        aia_is_linux_6() ? "verdict:1, bytes:0, BQL released:1"
+                         : "verdict:2, bytes:\\d{8}, BQL released:1",
+        said, 0, 0));
     qtest_quit(qts);
     aia_files_free(&f);
 }
@@ -308,10 +308,10 @@ static void test_dirty_rate(const void *opaque)
     QDict *rsp;
 
     aia_tick_wait(qts, &c, 1);
-    before = proc_bytes(qts, "status", "RssAnon:");
+    before = aia_proc_bytes(qts, "status", "RssAnon:");
     rsp = qtest_qmp(qts, "{'execute': 'calc-dirty-rate', 'arguments': "
                     "{'calc-time': 1, 'mode': 'dirty-bitmap'}}");
-    if (is_linux_6()) {
+    if (aia_is_linux_6()) {
         g_assert_true(qdict_haskey(rsp, "return"));
     } else {
         g_assert_true(qdict_haskey(rsp, "error"));
@@ -331,7 +331,7 @@ static void test_dirty_rate(const void *opaque)
         qobject_unref(rsp);
     }
     aia_tick_wait(qts, &c, 5);
-    after = proc_bytes(qts, "status", "RssAnon:");
+    after = aia_proc_bytes(qts, "status", "RssAnon:");
     g_assert_cmpuint(after, <, before + 32 * MiB);
     qtest_quit(qts);
 }
@@ -348,7 +348,8 @@ static void test_query(const void *opaque)
         .to = "auto", .irqchip = "on", .harts = 1,
     };
     QTestState *qts = aia_start(&c, c.from, "");
-    g_autofree char *at_first = query_faults(qts), *later = NULL, *hmp = NULL;
+    g_autofree char *at_first = aia_query_faults(qts);
+    g_autofree char *later = NULL, *hmp = NULL;
 
     for (int i = 0; i < ARRAY_SIZE(names); i++) {
         g_autofree char *line = g_strdup_printf("^%s: unknown", names[i]);
@@ -368,18 +369,18 @@ static void test_query(const void *opaque)
     migrate_set_capability(qts, "events", true);
     migrate_qmp(qts, NULL, "exec:cat >/dev/null", NULL, "{}");
     wait_for_migration_complete(qts);
-    later = query_faults(qts);
+    later = aia_query_faults(qts);
     g_test_message("%s", later);
-    g_assert_nonnull(strstr(later, is_linux_6() ? "shared-pages: good"
-                                                : "shared-pages: faulty"));
-    g_assert_nonnull(strstr(later, is_linux_6() ? "split-pages: good"
-                                                : "split-pages: faulty"));
+    g_assert_nonnull(strstr(later, aia_is_linux_6() ? "shared-pages: good"
+                                                    : "shared-pages: faulty"));
+    g_assert_nonnull(strstr(later, aia_is_linux_6() ? "split-pages: good"
+                                                    : "split-pages: faulty"));
     qtest_quit(qts);
 
     qts = aia_start(&c, "auto,riscv-fault-shared-pages=off,"
                     "riscv-fault-split-pages=on", "-S");
     g_free(later);
-    later = query_faults(qts);
+    later = aia_query_faults(qts);
     g_test_message("%s", later);
     g_assert_nonnull(strstr(later, "riscv-fault-shared-pages=off; the remedy "
                             "is not needed"));
@@ -390,9 +391,9 @@ static void test_query(const void *opaque)
     /* A destination is ready for entries of QEMU's own into the guest. */
     qts = aia_start(&c, c.to, "-incoming defer");
     g_free(later);
-    later = query_faults(qts);
+    later = aia_query_faults(qts);
     g_test_message("%s", later);
-    g_assert_nonnull(strstr(later, is_linux_6() ? "stale-csrs: unknown"
+    g_assert_nonnull(strstr(later, aia_is_linux_6() ? "stale-csrs: unknown"
                             : get_nprocs() < 2 ? "stale-csrs: unknown"
                             : "stale-csrs: faulty"));
     qtest_quit(qts);
@@ -413,7 +414,7 @@ static void test_query_busy(const void *opaque)
     aia_tick_wait(busy, &c, 1);
     for (int i = 0; i < 3; i++) {
         QTestState *to = aia_start(&c, c.to, "-incoming defer");
-        g_autofree char *said = query_faults(to);
+        g_autofree char *said = aia_query_faults(to);
 
         qtest_quit(to);
         g_test_message("%s", strstr(said, "stale-csrs: "));

@@ -47,8 +47,6 @@
 #define PART                (16 * MiB)
 /* What is left to others, and to QEMU itself */
 #define RESERVE             (32 * MiB)
-/* How often it is asked whether the migration has been cancelled, ms */
-#define CANCELLED_MS        1000
 /* How often a large guest's progress is told, ms */
 #define PROGRESS_MS         10000
 
@@ -146,7 +144,6 @@ typedef struct Populate {
     uint64_t lacking;
     uint64_t done;
     int64_t told;
-    int64_t asked;
     /* It does not hold the BQL. */
     bool released;
 } Populate;
@@ -248,14 +245,12 @@ static void tell_progress(Populate *p)
 
 static bool is_cancelled(Populate *p, Error **errp)
 {
-    int64_t now = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
     MigrationInfo *info;
     bool cancelled;
 
-    if (!p->released || now - p->asked < CANCELLED_MS) {
+    if (!p->released) {
         return false;
     }
-    p->asked = now;
     bql_lock();
     info = qmp_query_migrate(NULL);
     cancelled = info && info->has_status &&
@@ -388,10 +383,12 @@ static bool own_memory(bool release, Error **errp)
  */
 static bool migration_begins(void *opaque)
 {
+    /* What an earlier one was told that has failed before it had a log */
+    log_state.asked = false;
+    error_free(log_state.refusal);
+    log_state.refusal = NULL;
     if (runstate_is_running() && migration_is_running() &&
         !migration_in_bg_snapshot()) {
-        error_free(log_state.refusal);
-        log_state.refusal = NULL;
         own_memory(true, &log_state.refusal);
         log_state.asked = true;
     }
