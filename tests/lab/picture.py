@@ -39,11 +39,15 @@ def block(name, rows):
 
 def draw(path, script):
     """Has gnuplot make the file of the script; raises what it says."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    # It would go on with an older one.
+    if os.path.exists(path):
+        os.remove(path)
     done = subprocess.run(['gnuplot'], input='\n'.join(script) + '\n',
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True, check=False)
     if done.returncode or not os.path.exists(path):
-        raise LabError(f'gnuplot cannot draw {path}:\n{done.stdout}')
+        raise LabError(f'gnuplot cannot draw {path}:\n{done.stdout[:2000]}')
     with open(path, encoding='utf-8') as f:
         text = f.read()
     # A tenth of a pixel is enough, and half of the bytes are of no use.
