@@ -327,17 +327,6 @@ static void run(unsigned round)
     check_equal("number of notes", round, next_found, moved ? num_found : 0);
 }
 
-static void open_file(unsigned long hart)
-{
-    imsic_write(IMSIC_EITHRESHOLD, 0);
-    for (unsigned w = 0; w < 8; w += 2) {
-        imsic_write(IMSIC_EIE(w), -1);
-    }
-    imsic_write(IMSIC_EIDELIVERY, 1);
-    csr_set(sie, SIE_SEIE);
-    (void)hart;
-}
-
 void main(unsigned long hart)
 {
     if (hart) {

@@ -13,15 +13,6 @@
 #define ID           1
 #define SOURCE(hart) (20 + (hart))
 
-static void open_file(unsigned long hart)
-{
-    imsic_write(IMSIC_EITHRESHOLD, 0);
-    imsic_write(IMSIC_EIE(0), 1UL << ID);
-    imsic_write(IMSIC_EIDELIVERY, 1);
-    csr_set(sie, SIE_SEIE);
-    (void)hart;
-}
-
 void main(unsigned long hart)
 {
     if (hart) {

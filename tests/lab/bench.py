@@ -20,6 +20,7 @@ import time
 import bench_report
 import guests
 import lab
+import options
 from bench_report import FILES
 from machine import Machine
 
@@ -293,12 +294,6 @@ def parse():
                 f'{text!r} is not a list of numbers from 1 to 64')
         return [int(w) for w in words]
 
-    def runs(text):
-        if not text.isdigit() or int(text) < 1:
-            raise argparse.ArgumentTypeError(f'{text!r} is not a number of '
-                                             'runs')
-        return int(text)
-
     p = argparse.ArgumentParser(
         prog='make bench', allow_abbrev=False,
         description='Variables of the same name in capitals do the same: '
@@ -310,7 +305,8 @@ def parse():
     p.add_argument('--files', type=some_of(*FILES),
                    default=env('FILES') or 'enough,few,none',
                    help='guest interrupt files of the hosts')
-    p.add_argument('--runs', type=runs, default=env('RUNS') or '5',
+    p.add_argument('--runs', type=options.count('runs'),
+                   default=env('RUNS') or '5',
                    help='of each case')
     return p.parse_args()
 

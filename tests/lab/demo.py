@@ -15,6 +15,7 @@ import time
 import guests
 import lab
 import picture
+import options
 
 SOURCES = ('timer', 'ipi', 'serial', 'virtio-net', 'virtio-blk')
 REPORT = os.path.join(lab.BUILD, 'demo/report.json')
@@ -138,11 +139,8 @@ class Demo:
         journey.gaps.append((stop, self.arrived, text))
 
     def draw(self):
-        """Draws what the guest did, if it did anything; returns where."""
-        if not self.console or len(self.console.samples) < 2:
-            return None
+        """Draws what the guest did; returns where."""
         journey = self.journey
-        journey.end = time.monotonic()
         if self.arrived:
             last = self.console.samples[-1]
             journey.stays.append((self.arrived, None,
@@ -231,12 +229,6 @@ def parse():
                 'with a comma, for A and B')
         return both[0], both[-1]
 
-    def harts(text):
-        if not text.isdigit() or not 2 <= int(text) <= 4:
-            raise argparse.ArgumentTypeError(
-                f'{text!r} is not a number from 2 to 4')
-        return int(text)
-
     env = os.environ.get
     p = argparse.ArgumentParser(
         prog='make demo', allow_abbrev=False,
@@ -248,7 +240,8 @@ def parse():
     p.add_argument('--aia', type=aia, default=env('AIA') or 'auto',
                    help='riscv-aia of the guest: auto, emul or hwaccel; with '
                         'a comma: of A and B')
-    p.add_argument('--harts', type=harts, default=env('HARTS') or '2',
+    p.add_argument('--harts', type=options.number(2, 4),
+                   default=env('HARTS') or '2',
                    help='harts of the guest')
     p.add_argument('--kernel-a', default=env('KERNEL_A') or 'stable')
     p.add_argument('--kernel-b', default=env('KERNEL_B') or 'testing')
@@ -270,14 +263,19 @@ def main():
             demo.say('That is what happens without this fork: the guest is '
                      'lost.')
     finally:
-        drawn = demo.journey and demo.draw()
+        if demo.journey:
+            demo.journey.end = time.monotonic()
         for host in stack:
             host.close(keep_logs=not ok and not demo.args.stock)
         demo.write_report()
     demo.table()
     print(f'  report: {REPORT}')
-    if drawn:
-        print(f'  picture: {drawn}')
+    if demo.journey:
+        try:
+            print(f'  picture: {demo.draw()}')
+        except lab.LabError as e:
+            demo.say(f'FAILED: {e}')
+            ok = False
     if stack and not ok and not demo.args.stock:
         print(f'  logs: {", ".join(host.dir for host in stack)}')
     return 0 if ok else 1

@@ -12,6 +12,7 @@ import termios
 import time
 
 import lab
+import options
 
 LAB_FAILED = 125
 TIMED_OUT = 124
@@ -34,14 +35,6 @@ def parse(argv):
         description='Boots an emulated RISC-V host with KVM and AIA and runs '
                     'COMMAND in it, or an\ninteractive shell.')
 
-    def number(low, high):
-        def check(text):
-            if not text.isdigit() or not low <= int(text) <= high:
-                raise argparse.ArgumentTypeError(
-                    f'{text!r} is not a number from {low} to {high}')
-            return int(text)
-        return check
-
     def lan_name(text):
         if not re.fullmatch(r'[A-Za-z0-9_-]{1,32}', text):
             raise argparse.ArgumentTypeError(
@@ -52,19 +45,19 @@ def parse(argv):
                    help='stable, testing, or a file: a kernel image, with '
                         'its modules, if any, in "modules" beside it '
                         '(default: stable)')
-    p.add_argument('--cpus', type=number(1, 8), default=2, metavar='N',
+    p.add_argument('--cpus', type=options.number(1, 8), default=2, metavar='N',
                    help='harts of the host (default: 2)')
     p.add_argument('--cpu', default='rva23s64', metavar='MODEL',
                    help="CPU model of the outer emulator (default: "
                         "rva23s64; 'max' works too)")
-    p.add_argument('--memory', type=number(256, 65536), default=1024,
+    p.add_argument('--memory', type=options.number(256, 65536), default=1024,
                    metavar='MiB', help='memory of the host (default: 1024)')
-    p.add_argument('--guest-files', type=number(0, 7), default=3,
+    p.add_argument('--guest-files', type=options.number(0, 7), default=3,
                    metavar='N', help='IMSIC guest interrupt files per hart '
                                      '(default: 3)')
     p.add_argument('--lan', type=lan_name, metavar='NAME',
                    help='join the hosts of the same LAN name; see --index')
-    p.add_argument('--index', type=number(1, 254), metavar='N',
+    p.add_argument('--index', type=options.number(1, 254), metavar='N',
                    help='be 10.0.0.N on the LAN')
     p.add_argument('--put', action='append', default=[],
                    metavar='PATH[:DEST]',
@@ -73,7 +66,8 @@ def parse(argv):
     p.add_argument('--get', action='append', default=[], metavar='PATH:DEST',
                    help='copy a file or directory of the host to this '
                         'machine, whatever status COMMAND had')
-    p.add_argument('--timeout', type=number(1, 10 ** 6), metavar='SECONDS',
+    p.add_argument('--timeout', type=options.number(1, 10 ** 6),
+                   metavar='SECONDS',
                    help='give up after that time, boot included')
     p.add_argument('command', nargs=argparse.REMAINDER,
                    help=argparse.SUPPRESS)

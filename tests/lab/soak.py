@@ -16,6 +16,7 @@ import time
 
 import guests
 import lab
+import options
 
 HARTS = 4
 CARDS = 3
@@ -223,12 +224,6 @@ class Soak:
 def parse():
     env = os.environ.get
 
-    def number(text):
-        if not text.isdigit() or int(text) < 1:
-            raise argparse.ArgumentTypeError(f'{text!r} is not a number of '
-                                             'moves')
-        return int(text)
-
     def pair(text):
         both = text.split(',')
         if len(both) > 2:
@@ -246,7 +241,8 @@ def parse():
         prog='make soak', allow_abbrev=False,
         description='Variables of the same name in capitals do the same: '
                     'make soak MOVES=10 MODE=emul')
-    p.add_argument('--moves', type=number, default=env('MOVES') or '50',
+    p.add_argument('--moves', type=options.count('moves'),
+                   default=env('MOVES') or '50',
                    help='how often the guest moves (default: 50)')
     p.add_argument('--mode', type=modes, default=env('MODE') or 'auto',
                    help='riscv-aia of the guest: auto (default), emul or '

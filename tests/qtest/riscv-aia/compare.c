@@ -1,5 +1,5 @@
 /*
- * What two streams hold of a guest, compared
+ * What streams hold of a guest, compared: two, or one and what the guest told
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -219,4 +219,57 @@ void aia_compare_streams(const AIACase *c, const char *a, const char *b)
 void aia_compare_reset(const AIACase *c, const char *fresh, const char *reset)
 {
     compare_streams(c, fresh, reset, true);
+}
+
+/* Reads one 32-bit field of a section. */
+static uint32_t get_field(char **p)
+{
+    uint32_t val = ldl_be_p(*p);
+
+    *p += sizeof(val);
+    return val;
+}
+
+static void check_words(const char *what, char **p, uint32_t num_words,
+                        const uint64_t *should)
+{
+    for (uint32_t w = 0; w < num_words; w++) {
+        uint32_t is = get_field(p);
+        uint32_t s = should[w / 2] >> w % 2 * 32;
+
+        if (is != s) {
+            g_test_message("%s, identities from %u on: 0x%08x, not 0x%08x",
+                           what, w * 32, is, s);
+        }
+        g_assert_cmphex(is, ==, s);
+    }
+}
+
+void aia_check_told(const char *stream, const CheckFiles *files)
+{
+    g_autofree char *text = NULL;
+    gsize len;
+
+    g_assert_true(g_file_get_contents(stream, &text, &len, NULL));
+    g_assert_cmpuint(files->num, <=, ARRAY_SIZE(files->file));
+    for (unsigned i = 0; i < files->num; i++) {
+        const CheckFile *file = &files->file[i];
+        char *p = text;
+        uint32_t num_words;
+        size_t bytes;
+
+        do {
+            p = aia_find_section(p, text + len, "riscv_imsic_kvm", &bytes);
+            g_assert_nonnull(p);
+        } while (ldl_be_p(p) != file->hart);
+        g_test_message("file of hart %" PRIu64 " in the stream", file->hart);
+        get_field(&p);
+        num_words = get_field(&p);
+        g_assert_cmpuint(bytes, ==, (4 + 2 * num_words) * sizeof(uint32_t));
+        g_assert_cmpuint(num_words, ==, 2 * ARRAY_SIZE(file->eip));
+        g_assert_cmphex(get_field(&p), ==, file->eidelivery);
+        g_assert_cmphex(get_field(&p), ==, file->eithreshold);
+        check_words("eip", &p, num_words, file->eip);
+        check_words("eie", &p, num_words, file->eie);
+    }
 }

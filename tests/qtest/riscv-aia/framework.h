@@ -194,6 +194,12 @@ char *aia_find_section(char *p, char *end, const char *name, size_t *len);
  */
 void aia_compare_streams(const AIACase *c, const char *a, const char *b);
 
+/*
+ * Asserts that a stream has the interrupt files that the guest told of, which
+ * it cannot look into afterwards.
+ */
+void aia_check_told(const char *stream, const CheckFiles *files);
+
 /* The same for a guest that was never started and one after a reset. */
 void aia_compare_reset(const AIACase *c, const char *fresh, const char *reset);
 

@@ -46,6 +46,18 @@ static void check_huge(QTestState *qts, const char *when)
     g_assert_cmpuint(huge, >=, HUGE_MIB * MiB * 3 / 4);
 }
 
+void aia_send_to_nobody(QTestState *qts)
+{
+    migrate_set_capability(qts, "events", true);
+    migrate_qmp(qts, NULL, "exec:cat >/dev/null", NULL, "{}");
+}
+
+void aia_send_slowly(QTestState *qts)
+{
+    migrate_set_parameter_int(qts, "max-bandwidth", 4096);
+    aia_send_to_nobody(qts);
+}
+
 char *aia_query_faults(QTestState *qts)
 {
     QDict *rsp = qtest_qmp_assert_success_ref(
@@ -139,10 +151,7 @@ static void test_hugetlb(const void *opaque)
     aia_tick_wait(qts, &c, 1);
     g_assert_cmpuint(aia_proc_bytes(qts, "smaps_rollup", "Private_Hugetlb:"),
                      >, 0);
-    migrate_set_capability(qts, "events", true);
-    /* It will not come to its end with this. */
-    migrate_set_parameter_int(qts, "max-bandwidth", 4096);
-    migrate_qmp(qts, NULL, "exec:cat >/dev/null", NULL, "{}");
+    aia_send_slowly(qts);
     wait_for_migration_status(qts, "active", (const char **)ends);
     aia_tick_wait(qts, &c, 5);
     migrate_cancel(qts);
@@ -218,8 +227,7 @@ static void test_room(const void *opaque)
     room_add(&r, qts);
     aia_tick_wait(qts, c, 1);
     if (!aia_is_linux_6()) {
-        migrate_set_capability(qts, "events", true);
-        migrate_qmp(qts, NULL, "exec:cat >/dev/null", NULL, "{}");
+        aia_send_to_nobody(qts);
         wait_for_migration_status(qts, "failed", (const char **)other);
         rsp = migrate_query(qts);
         said = g_strdup(qdict_get_str(rsp, "error-desc"));
@@ -250,9 +258,7 @@ static void test_room_cont(const void *opaque)
     room_add(&r, qts);
     aia_tick_wait(qts, c, 1);
     aia_stop(qts);
-    migrate_set_capability(qts, "events", true);
-    migrate_set_parameter_int(qts, "max-bandwidth", 4096);
-    migrate_qmp(qts, NULL, "exec:cat >/dev/null", NULL, "{}");
+    aia_send_slowly(qts);
     wait_for_migration_status(qts, "active", (const char **)ends);
     aia_cont(qts);
     if (!aia_is_linux_6()) {
@@ -283,8 +289,7 @@ static void test_without_aia(const void *opaque)
                               "-trace kvm_riscv_shared_pages_own -D %s", f.a);
     c.options = options;
     qts = aia_start(&c, c.from, "");
-    migrate_set_capability(qts, "events", true);
-    migrate_qmp(qts, NULL, "exec:cat >/dev/null", NULL, "{}");
+    aia_send_to_nobody(qts);
     wait_for_migration_complete(qts);
     g_assert_true(g_file_get_contents(f.a, &said, NULL, NULL));
     g_test_message("%s", said);
@@ -366,8 +371,7 @@ static void test_query(const void *opaque)
 
     /* Nothing has been needed before this. */
     aia_tick_wait(qts, &c, 1);
-    migrate_set_capability(qts, "events", true);
-    migrate_qmp(qts, NULL, "exec:cat >/dev/null", NULL, "{}");
+    aia_send_to_nobody(qts);
     wait_for_migration_complete(qts);
     later = aia_query_faults(qts);
     g_test_message("%s", later);

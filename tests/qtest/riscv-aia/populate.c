@@ -140,9 +140,7 @@ static void test_balloon(const void *opaque)
     aia_tick_wait(qts, &c, 1);
     balloon_init(&b, qts);
     check_takes(&b, true, "at first");
-    migrate_set_capability(qts, "events", true);
-    migrate_set_parameter_int(qts, "max-bandwidth", 4096);
-    migrate_qmp(qts, NULL, "exec:cat >/dev/null", NULL, "{}");
+    aia_send_slowly(qts);
     wait_for_migration_status(qts, "active", (const char **)ends);
     check_takes(&b, aia_is_linux_6(), "while it is being sent");
     aia_tick_wait(qts, &c, 5);
@@ -152,7 +150,7 @@ static void test_balloon(const void *opaque)
 
     /* It stands as its log begins. */
     aia_stop(qts);
-    migrate_qmp(qts, NULL, "exec:cat >/dev/null", NULL, "{}");
+    aia_send_to_nobody(qts);
     wait_for_migration_status(qts, "active", (const char **)ends);
     check_takes(&b, true, "while it stands");
     aia_cont(qts);
@@ -188,9 +186,7 @@ static void test_cancel(const void *opaque)
     aia_tick_wait(w.qts, &c, 1);
     balloon_init(&b, w.qts);
     before = aia_proc_bytes(w.qts, "status", "RssAnon:");
-    migrate_set_capability(w.qts, "events", true);
-    migrate_set_parameter_int(w.qts, "max-bandwidth", 4096);
-    migrate_qmp(w.qts, NULL, "exec:cat >/dev/null", NULL, "{}");
+    aia_send_slowly(w.qts);
     if (aia_is_linux_6()) {
         wait_for_migration_status(w.qts, "active", (const char **)ends);
         g_assert_cmpuint(qatomic_read(&w.fault->kept), ==, 0);
@@ -221,7 +217,7 @@ static void test_cancel(const void *opaque)
 
     /* And it moves, when it is told to. */
     migrate_set_parameter_int(w.qts, "max-bandwidth", 1 << 30);
-    migrate_qmp(w.qts, NULL, "exec:cat >/dev/null", NULL, "{}");
+    aia_send_to_nobody(w.qts);
     wait_for_migration_complete(w.qts);
     g_assert_cmpuint(qatomic_read(&w.fault->kept), ==, !aia_is_linux_6());
     aia_watched_quit(&w);
@@ -242,9 +238,8 @@ static void test_unknown(const void *opaque)
     aia_watched_prepare(&w);
     aia_watched_start(&w, &c, c.from, "");
     aia_tick_wait(w.qts, &c, 1);
-    migrate_set_capability(w.qts, "events", true);
     aia_watched_arm(&w, KVM_CREATE_VM, 0, 0, 1, INT_MAX, EMFILE);
-    migrate_qmp(w.qts, NULL, "exec:cat >/dev/null", NULL, "{}");
+    aia_send_to_nobody(w.qts);
     wait_for_migration_status(w.qts, "failed", (const char **)other);
     g_assert_cmpuint(w.fault->failed, >, 0);
     info = migrate_query(w.qts);
@@ -257,7 +252,7 @@ static void test_unknown(const void *opaque)
     g_assert_nonnull(strstr(at_first, "shared-pages: unknown yet"));
 
     aia_watched_disarm(&w);
-    migrate_qmp(w.qts, NULL, "exec:cat >/dev/null", NULL, "{}");
+    aia_send_to_nobody(w.qts);
     wait_for_migration_complete(w.qts);
     later = aia_query_faults(w.qts);
     g_assert_nonnull(strstr(later, aia_is_linux_6() ? "shared-pages: good"
