@@ -22,6 +22,8 @@
 #define HAS_D           BIT(4)
 #define NARROW          BIT(5)
 #define WITH_SHAPE      BIT(6)
+/* It was reset before. */
+#define RESET           BIT(7)
 
 typedef struct Header {
     uint8_t flags;

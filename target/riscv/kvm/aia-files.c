@@ -88,7 +88,7 @@ static void forget_saved_file(KVMRISCVVCPU *vcpu)
     }
 }
 
-static bool save_file(CPUState *cs, Error **errp)
+static bool save_file_as(CPUState *cs, bool wide, Error **errp)
 {
     ERRP_GUARD();
     KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
@@ -99,13 +99,24 @@ static bool save_file(CPUState *cs, Error **errp)
     vcpu->saved_file = g_new0(RISCVIMSICRegs, 1);
     riscv_imsic_regs_init(vcpu->saved_file, files.num_ids);
     ok = kvm_riscv_vcpu_put_owed(cs, errp) == 0 &&
-         riscv_imsic_regs_save(&kvm_riscv_aia, kvm_arch_vcpu_id(cs),
+         riscv_imsic_regs_save(&kvm_riscv_aia, kvm_arch_vcpu_id(cs), wide,
                                vcpu->saved_file, errp);
     cost = kvm_riscv_aia_since(&cost);
     trace_kvm_riscv_aia_save_imsic(cs->cpu_index, vcpu->saved_file->eidelivery,
                                    cost.accesses, cost.us,
                                    ok ? "" : error_get_pretty(*errp));
     return ok;
+}
+
+static bool save_file(CPUState *cs, Error **errp)
+{
+    return save_file_as(cs, false, errp);
+}
+
+/* kvm_riscv_guest_file_lend() has seen that it is wide. */
+static bool save_lent_file(CPUState *cs, Error **errp)
+{
+    return save_file_as(cs, true, errp);
 }
 
 /*
@@ -127,7 +138,7 @@ bool kvm_riscv_aia_save_files(Error **errp)
     }
     files.narrow = NULL;
     if (ok) {
-        ret = lend_files(narrow, save_file, &busy);
+        ret = lend_files(narrow, save_lent_file, &busy);
         /* In hwaccel such a hart waits for its first file, and has not run. */
         ok = !ret || (ret == -EBUSY &&
                       files.mode == KVM_DEV_RISCV_AIA_MODE_HWACCEL);
@@ -173,8 +184,8 @@ static bool reset_file(CPUState *cs, Error **errp)
     bool ok;
 
     riscv_imsic_regs_init(&regs, files.num_ids);
-    ok = riscv_imsic_regs_load(&kvm_riscv_aia, kvm_arch_vcpu_id(cs), &regs,
-                               false, errp);
+    ok = riscv_imsic_regs_reset(&kvm_riscv_aia, kvm_arch_vcpu_id(cs), &regs,
+                                errp);
     riscv_imsic_regs_free(&regs);
     return ok;
 }
@@ -223,14 +234,10 @@ bool kvm_riscv_aia_reset_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
 {
     KVMRISCVVCPU *vcpu = RISCV_CPU(qemu_get_cpu(hartid))->kvm_vcpu;
 
-    regs->eidelivery = 0;
-    regs->eithreshold = 0;
-    memset(regs->eip, 0, regs->num_words * sizeof(uint32_t));
-    memset(regs->eie, 0, regs->num_words * sizeof(uint32_t));
     if (!kvm_riscv_vcpu_is_reset_whole() && vcpu->ran && !vcpu->reset_upper &&
         !reset_upper_halves(errp)) {
         return false;
     }
     vcpu->reset_upper = false;
-    return riscv_imsic_regs_load(&kvm_riscv_aia, hartid, regs, false, errp);
+    return riscv_imsic_regs_reset(&kvm_riscv_aia, hartid, regs, errp);
 }

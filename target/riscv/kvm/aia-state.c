@@ -39,6 +39,13 @@ static bool source_bit(const uint32_t *words, uint32_t source)
     return words[source / WORD_BITS] & BIT(source % WORD_BITS);
 }
 
+/* Whether a source has what an inactive one may not take */
+static bool has_bits(const RISCVAPLICRegs *regs, uint32_t source)
+{
+    return source_bit(regs->pending, source) ||
+           source_bit(regs->enabled, source);
+}
+
 static bool get_aplic(const RISCVAIAAccess *aia, uint32_t offset,
                       uint32_t *val, Error **errp)
 {
@@ -180,29 +187,42 @@ bool riscv_aplic_regs_check(const RISCVAPLICRegs *regs, Error **errp)
     return true;
 }
 
-bool riscv_aplic_regs_load(const RISCVAIAAccess *aia,
-                           const RISCVAPLICRegs *regs, Error **errp)
+/* @all: also what is 0, which an APLIC that is fresh holds already */
+static bool write_aplic(const RISCVAIAAccess *aia, bool all, uint32_t offset,
+                        uint32_t val, Error **errp)
 {
-    if (!set_aplic(aia, AIA_APLIC_DOMAINCFG, 0, errp) ||
-        !set_aplic(aia, AIA_APLIC_GENMSI, regs->genmsi, errp)) {
+    return (!all && !val) || set_aplic(aia, offset, val, errp);
+}
+
+static bool write_regs(const RISCVAIAAccess *aia, bool all,
+                       const RISCVAPLICRegs *regs, const uint32_t *driven,
+                       Error **errp)
+{
+    if ((all && !set_aplic(aia, AIA_APLIC_DOMAINCFG, 0, errp)) ||
+        !write_aplic(aia, all, AIA_APLIC_GENMSI, regs->genmsi, errp)) {
         return false;
     }
 
     /*
      * A detached source takes any pending bit, and its wire may move without
      * one coming of it.  That holds for no other mode, so all state goes in
-     * while the sources are detached.
+     * while the sources are detached.  One that is inactive takes its wire and
+     * target, so that it can stay so if it has no more.
      */
     for (uint32_t source = 1; source <= regs->num_sources; source++) {
-        if (!set_aplic(aia, AIA_APLIC_SOURCECFG(source), AIA_SM_DETACHED,
+        if ((all || has_bits(regs, source)) &&
+            !set_aplic(aia, AIA_APLIC_SOURCECFG(source), AIA_SM_DETACHED,
                        errp)) {
             return false;
         }
     }
     for (uint32_t source = 1; source <= regs->num_sources; source++) {
         bool level = source_bit(regs->input, source);
-        int ret = aia->set_input(aia->opaque, source, level);
+        int ret = 0;
 
+        if (all || level != source_bit(driven, source)) {
+            ret = aia->set_input(aia->opaque, source, level);
+        }
         if (ret < 0) {
             error_setg_errno(errp, -ret, "cannot drive the wire of APLIC "
                              "source %u to %d", source, level);
@@ -210,25 +230,62 @@ bool riscv_aplic_regs_load(const RISCVAIAAccess *aia,
         }
     }
     for (uint32_t w = 0; w < regs->num_words; w++) {
-        if (!set_aplic(aia, AIA_APLIC_IN_CLRIP(w), UINT32_MAX, errp) ||
-            !set_aplic(aia, AIA_APLIC_CLRIE(w), UINT32_MAX, errp) ||
-            !set_aplic(aia, AIA_APLIC_SETIP(w), regs->pending[w], errp) ||
-            !set_aplic(aia, AIA_APLIC_SETIE(w), regs->enabled[w], errp)) {
+        if ((all && !set_aplic(aia, AIA_APLIC_IN_CLRIP(w), UINT32_MAX, errp)) ||
+            (all && !set_aplic(aia, AIA_APLIC_CLRIE(w), UINT32_MAX, errp)) ||
+            !write_aplic(aia, all, AIA_APLIC_SETIP(w), regs->pending[w],
+                         errp) ||
+            !write_aplic(aia, all, AIA_APLIC_SETIE(w), regs->enabled[w],
+                         errp)) {
             return false;
         }
     }
     for (uint32_t i = 0; i < regs->num_sources; i++) {
-        if (!set_aplic(aia, AIA_APLIC_TARGET(i + 1), regs->target[i], errp) ||
-            !set_aplic(aia, AIA_APLIC_SOURCECFG(i + 1), regs->sourcecfg[i],
-                       errp)) {
+        if (!write_aplic(aia, all, AIA_APLIC_TARGET(i + 1), regs->target[i],
+                         errp) ||
+            !write_aplic(aia, all || has_bits(regs, i + 1),
+                         AIA_APLIC_SOURCECFG(i + 1), regs->sourcecfg[i],
+                         errp)) {
             return false;
         }
     }
     return true;
 }
 
+bool riscv_aplic_regs_load(const RISCVAIAAccess *aia,
+                           const RISCVAPLICRegs *regs, const uint32_t *driven,
+                           Error **errp)
+{
+    bool all = !riscv_aia_aplic_is_fresh(aia->fresh);
+
+    riscv_aia_use_aplic(aia->fresh);
+    if (regs->genmsi) {
+        riscv_aia_use_files(aia->fresh);
+    }
+    return write_regs(aia, all, regs, driven, errp);
+}
+
+bool riscv_aplic_regs_reset(const RISCVAIAAccess *aia, RISCVAPLICRegs *regs,
+                            const uint32_t *driven, Error **errp)
+{
+    regs->domaincfg = 0;
+    regs->genmsi = 0;
+    memset(regs->sourcecfg, 0, regs->num_sources * sizeof(uint32_t));
+    memset(regs->target, 0, regs->num_sources * sizeof(uint32_t));
+    memset(regs->pending, 0, regs->num_words * sizeof(uint32_t));
+    memset(regs->enabled, 0, regs->num_words * sizeof(uint32_t));
+    memcpy(regs->input, driven, regs->num_words * sizeof(uint32_t));
+    if (!write_regs(aia, !riscv_aia_aplic_is_fresh(aia->fresh), regs, driven,
+                    errp)) {
+        riscv_aia_use_aplic(aia->fresh);
+        return false;
+    }
+    riscv_aia_aplic_was_reset(aia->fresh);
+    return true;
+}
+
 bool riscv_aplic_regs_enable(const RISCVAIAAccess *aia,
                              const RISCVAPLICRegs *regs, Error **errp)
 {
+    riscv_aia_use(aia->fresh);
     return set_aplic(aia, AIA_APLIC_DOMAINCFG, regs->domaincfg, errp);
 }

@@ -14,6 +14,7 @@
 
 #include "migration/vmstate.h"
 #include "qemu/since.h"
+#include "target/riscv/kvm/aia-fresh.h"
 
 /* Since then it has no hint. */
 #if QEMU_SINCE(11, 1)
@@ -68,8 +69,10 @@ enum {
  * @set_input: drive the wire of a source
  * @get_imsic, @set_imsic: one register of a hart's interrupt file
  * @send_msi: make an identity pending in a hart's file
- * @widen: make the access to a hart's file 64 bits wide, which it is not;
- *     -EOPNOTSUPP without an error where the guest has nothing in upper halves
+ * @widen: make the access to a hart's file 64 bits wide, which it is not, and
+ *     see that it is; -EOPNOTSUPP without an error where the guest has nothing
+ *     in upper halves
+ * @fresh: what is known to be as a reset left it
  */
 typedef struct RISCVAIAAccess {
     int (*get_aplic)(void *opaque, uint32_t offset, uint32_t *val);
@@ -81,6 +84,7 @@ typedef struct RISCVAIAAccess {
                      uint64_t val);
     int (*send_msi)(void *opaque, uint32_t hart, uint32_t id);
     int (*widen)(void *opaque, uint32_t hart, Error **errp);
+    RISCVAIAFresh *fresh;
     void *opaque;
 } RISCVAIAAccess;
 
@@ -137,12 +141,23 @@ bool riscv_aplic_regs_check(const RISCVAPLICRegs *regs, Error **errp);
 
 /**
  * riscv_aplic_regs_load - write all but domaincfg; the domain is left off
+ * @driven: as of riscv_aplic_regs_save()
  *
  * Forwards nothing, but genmsi sends its MSI again (section 4.5.15): to be
- * called before the interrupt files are loaded.
+ * called before the interrupt files are loaded.  To an APLIC that is fresh only
+ * what it does not hold is written.
  */
 bool riscv_aplic_regs_load(const RISCVAIAAccess *aia,
-                           const RISCVAPLICRegs *regs, Error **errp);
+                           const RISCVAPLICRegs *regs, const uint32_t *driven,
+                           Error **errp);
+
+/**
+ * riscv_aplic_regs_reset - the same with the state after a reset, put in @regs
+ *
+ * A reset moves no wire.  The APLIC is fresh afterwards, unless it is used.
+ */
+bool riscv_aplic_regs_reset(const RISCVAIAAccess *aia, RISCVAPLICRegs *regs,
+                            const uint32_t *driven, Error **errp);
 
 /* Writes domaincfg: from here on the APLIC forwards.  The last step. */
 bool riscv_aplic_regs_enable(const RISCVAIAAccess *aia,
@@ -162,12 +177,14 @@ bool riscv_imsic_is_wide(const RISCVAIAAccess *aia, uint32_t hart, bool *wide,
 
 /**
  * riscv_imsic_regs_save - read one interrupt file
+ * @wide: the access has been seen to have all 64 bits, and still has
  *
- * Where the access is 32 bits wide, @widen is asked for help.  Where that does
- * not matter, upper halves are saved as 0, never as the sign extension that is
- * read in their place; where it fails, so does this.
+ * Else what is read may tell the width, or one enable bit is flipped as by
+ * riscv_imsic_is_wide().  Where the access is 32 bits wide, @widen is asked for
+ * help.  Where that does not matter, upper halves are saved as 0, never as the
+ * sign extension that is read in their place; where it fails, so does this.
  */
-bool riscv_imsic_regs_save(const RISCVAIAAccess *aia, uint32_t hart,
+bool riscv_imsic_regs_save(const RISCVAIAAccess *aia, uint32_t hart, bool wide,
                            RISCVIMSICRegs *regs, Error **errp);
 
 /**
@@ -189,11 +206,21 @@ bool riscv_imsic_regs_check(const RISCVIMSICRegs *regs, uint32_t hart,
  *
  * Where the access is 32 bits wide, upper halves are brought over by @widen
  * and, if there are only pending bits in them, by MSIs.  Fails naming the
- * first identity that cannot be restored.
+ * first identity that cannot be restored.  To a file that is fresh, and that
+ * @clear does not speak of, only what it does not hold is written.
  */
 bool riscv_imsic_regs_load(const RISCVAIAAccess *aia, uint32_t hart,
                            const RISCVIMSICRegs *regs, bool clear,
                            Error **errp);
+
+/**
+ * riscv_imsic_regs_reset - the same with the state after a reset, put in @regs
+ *
+ * Upper halves are left alone where the access does not reach them.  The file
+ * is fresh afterwards, unless it is used.
+ */
+bool riscv_imsic_regs_reset(const RISCVAIAAccess *aia, uint32_t hart,
+                            RISCVIMSICRegs *regs, Error **errp);
 
 /**
  * riscv_imsic_regs_evaluate - have the file assert its interrupt again

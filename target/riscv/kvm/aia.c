@@ -59,6 +59,7 @@ static struct {
     bool loaded_aplic;
     /* Accesses to attributes, ever */
     unsigned accesses;
+    RISCVAIAFresh fresh;
 } aia = { .fd = -1 };
 
 static int aia_attr(unsigned long request, uint32_t group, uint64_t attr,
@@ -149,6 +150,7 @@ const RISCVAIAAccess kvm_riscv_aia = {
     .set_imsic = set_imsic,
     .send_msi = send_msi,
     .widen = kvm_riscv_aia_widen,
+    .fresh = &aia.fresh,
 };
 
 static bool aia_has(uint32_t group, uint64_t attr)
@@ -306,8 +308,14 @@ void kvm_riscv_aia_drive(int irq, int level)
     if (!runstate_is_running() && extract32(*word, irq % 32, 1) == !!level) {
         return;
     }
+    riscv_aia_use_wire(&aia.fresh);
     *word = deposit32(*word, irq % 32, 1, !!level);
     kvm_set_irq(kvm_state, irq, !!level);
+}
+
+void kvm_riscv_aia_run(void)
+{
+    riscv_aia_use(&aia.fresh);
 }
 
 RISCVAIACost kvm_riscv_aia_begin(void)
@@ -367,9 +375,10 @@ bool kvm_riscv_aia_load_aplic(const RISCVAPLICRegs *regs, Error **errp)
 {
     ERRP_GUARD();
     RISCVAIACost cost = kvm_riscv_aia_begin();
-    bool ok = riscv_aplic_regs_check(regs, errp) &&
-              riscv_aplic_regs_load(&kvm_riscv_aia, regs, errp);
+    bool ok;
 
+    ok = riscv_aplic_regs_check(regs, errp) &&
+         riscv_aplic_regs_load(&kvm_riscv_aia, regs, aia.driven, errp);
     aia.off = ok ? regs : NULL;
     aia.loaded_aplic |= ok;
     aia.stale_upper = upper_half(regs->genmsi & AIA_APLIC_EIID_MASK);
@@ -381,17 +390,10 @@ bool kvm_riscv_aia_load_aplic(const RISCVAPLICRegs *regs, Error **errp)
 
 bool kvm_riscv_aia_reset_aplic(RISCVAPLICRegs *regs, Error **errp)
 {
-    regs->domaincfg = 0;
-    regs->genmsi = 0;
-    memset(regs->sourcecfg, 0, regs->num_sources * sizeof(uint32_t));
-    memset(regs->target, 0, regs->num_sources * sizeof(uint32_t));
-    memset(regs->pending, 0, regs->num_words * sizeof(uint32_t));
-    memset(regs->enabled, 0, regs->num_words * sizeof(uint32_t));
-    /* A reset moves no wire; the devices' own does. */
-    memcpy(regs->input, aia.driven, regs->num_words * sizeof(uint32_t));
     aia.off = NULL;
     aia.stale_upper = false;
-    return riscv_aplic_regs_load(&kvm_riscv_aia, regs, errp);
+    /* It moves no wire; the devices' own resets do. */
+    return riscv_aplic_regs_reset(&kvm_riscv_aia, regs, aia.driven, errp);
 }
 
 bool kvm_riscv_aia_load_imsic(uint32_t hartid, const RISCVIMSICRegs *regs,
@@ -400,11 +402,12 @@ bool kvm_riscv_aia_load_imsic(uint32_t hartid, const RISCVIMSICRegs *regs,
     ERRP_GUARD();
     RISCVAIACost cost = kvm_riscv_aia_begin();
     KVMRISCVVCPU *vcpu = RISCV_CPU(qemu_get_cpu(hartid))->kvm_vcpu;
-    /* If the guest has run, the file may hold anything. */
-    bool ok = riscv_imsic_regs_check(regs, hartid, errp) &&
-              riscv_imsic_regs_load(&kvm_riscv_aia, hartid, regs,
-                                    aia.stale_upper || vcpu->ran, errp);
+    bool ok;
 
+    /* If the guest has run, the file may hold anything. */
+    ok = riscv_imsic_regs_check(regs, hartid, errp) &&
+         riscv_imsic_regs_load(&kvm_riscv_aia, hartid, regs,
+                               aia.stale_upper || vcpu->ran, errp);
     if (ok) {
         vcpu->loaded_file = true;
     }

@@ -27,6 +27,9 @@ void kvm_riscv_aia_created(int fd, int mode);
  */
 void kvm_riscv_aia_drive(int irq, int level);
 
+/* The guest is about to run: nothing is known to be as at reset any more. */
+void kvm_riscv_aia_run(void);
+
 /*
  * The steps of save and load, in the order of docs/architecture.md, and of
  * reset.  With the BQL held and no vCPU in KVM_RUN: from 7.0 on the kernel

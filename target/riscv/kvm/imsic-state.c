@@ -70,15 +70,17 @@ void riscv_imsic_regs_free(RISCVIMSICRegs *regs)
  * extension of the lower half, a write leaves the upper half as it was (see
  * docs/kernel-facts.md).  Told apart by flipping an enable bit of an upper
  * half and back: no MSI changes enable bits, and the hart does not run.
+ *
+ * @eie: what was read of EIE(0)
  */
-bool riscv_imsic_is_wide(const RISCVAIAAccess *aia, uint32_t hart, bool *wide,
-                         Error **errp)
+static bool probe_width(const RISCVAIAAccess *aia, uint32_t hart, uint64_t eie,
+                        bool *wide, Error **errp)
 {
-    uint64_t val, flipped;
+    uint64_t flipped;
     bool read;
 
-    if (!get_imsic(aia, hart, AIA_IMSIC_EIE(0), &val, errp) ||
-        !set_imsic(aia, hart, AIA_IMSIC_EIE(0), val ^ BIT_ULL(32), errp)) {
+    if (!set_imsic(aia, hart, AIA_IMSIC_EIE(0), eie ^ BIT_ULL(32), errp)) {
+        riscv_aia_use_file(aia->fresh, hart);
         return false;
     }
     /*
@@ -86,15 +88,25 @@ bool riscv_imsic_is_wide(const RISCVAIAAccess *aia, uint32_t hart, bool *wide,
      * the guest may have to go on with it.
      */
     read = get_imsic(aia, hart, AIA_IMSIC_EIE(0), &flipped, errp);
-    if (!set_imsic(aia, hart, AIA_IMSIC_EIE(0), val, read ? errp : NULL)) {
-        set_imsic(aia, hart, AIA_IMSIC_EIE(0), val, NULL);
+    if (!set_imsic(aia, hart, AIA_IMSIC_EIE(0), eie, read ? errp : NULL)) {
+        set_imsic(aia, hart, AIA_IMSIC_EIE(0), eie, NULL);
+        riscv_aia_use_file(aia->fresh, hart);
         return false;
     }
     if (!read) {
         return false;
     }
-    *wide = flipped != val;
+    *wide = flipped != eie;
     return true;
+}
+
+bool riscv_imsic_is_wide(const RISCVAIAAccess *aia, uint32_t hart, bool *wide,
+                         Error **errp)
+{
+    uint64_t eie;
+
+    return get_imsic(aia, hart, AIA_IMSIC_EIE(0), &eie, errp) &&
+           probe_width(aia, hart, eie, wide, errp);
 }
 
 static bool sign_extended(uint64_t val)
@@ -103,30 +115,11 @@ static bool sign_extended(uint64_t val)
 }
 
 /*
- * Makes the access wide where the guest can have anything in upper halves.
- * Returns -EBUSY where that is possible, but not now; @errp tells why.
+ * @wide: set where an upper half is no sign extension, and so the access has
+ *     all 64 bits; left alone where nothing tells
  */
-static int imsic_widen(const RISCVAIAAccess *aia, uint32_t hart, bool *wide,
-                       Error **errp)
-{
-    int ret;
-
-    if (!riscv_imsic_is_wide(aia, hart, wide, errp)) {
-        return -EIO;
-    }
-    if (*wide) {
-        return 0;
-    }
-    ret = aia->widen(aia->opaque, hart, errp);
-    if (ret < 0) {
-        return ret == -EOPNOTSUPP ? 0 : ret;
-    }
-    return riscv_imsic_is_wide(aia, hart, wide, errp) ? 0 : -EIO;
-}
-
-/* @signs: whether all upper halves could be sign extensions */
 static bool read_file(const RISCVAIAAccess *aia, uint32_t hart,
-                      RISCVIMSICRegs *regs, bool *signs, Error **errp)
+                      RISCVIMSICRegs *regs, bool *wide, Error **errp)
 {
     uint64_t eidelivery, eithreshold;
 
@@ -136,7 +129,6 @@ static bool read_file(const RISCVAIAAccess *aia, uint32_t hart,
     }
     regs->eidelivery = eidelivery;
     regs->eithreshold = eithreshold;
-    *signs = true;
     for (uint32_t w = 0; w < regs->num_words; w += 2) {
         uint64_t eip, eie;
 
@@ -148,9 +140,14 @@ static bool read_file(const RISCVAIAAccess *aia, uint32_t hart,
         regs->eie[w] = eie;
         regs->eip[w + 1] = eip >> 32;
         regs->eie[w + 1] = eie >> 32;
-        *signs = *signs && sign_extended(eip) && sign_extended(eie);
+        *wide |= !sign_extended(eip) || !sign_extended(eie);
     }
     return true;
+}
+
+static uint64_t double_word(const uint32_t *words, uint32_t w, bool wide)
+{
+    return words[w] | (wide ? (uint64_t)words[w + 1] << 32 : 0);
 }
 
 static void drop_upper_halves(RISCVIMSICRegs *regs)
@@ -164,13 +161,12 @@ static void drop_upper_halves(RISCVIMSICRegs *regs)
 bool riscv_imsic_regs_peek(const RISCVAIAAccess *aia, uint32_t hart,
                            RISCVIMSICRegs *regs, bool *whole, Error **errp)
 {
-    bool signs;
-
-    if (!read_file(aia, hart, regs, &signs, errp)) {
+    *whole = false;
+    if (!read_file(aia, hart, regs, whole, errp)) {
         return false;
     }
-    *whole = !signs;
-    if (signs && !riscv_imsic_is_wide(aia, hart, whole, errp)) {
+    if (!*whole && !probe_width(aia, hart, double_word(regs->eie, 0, true),
+                                whole, errp)) {
         return false;
     }
     if (!*whole) {
@@ -179,23 +175,33 @@ bool riscv_imsic_regs_peek(const RISCVAIAAccess *aia, uint32_t hart,
     return true;
 }
 
-bool riscv_imsic_regs_save(const RISCVAIAAccess *aia, uint32_t hart,
+bool riscv_imsic_regs_save(const RISCVAIAAccess *aia, uint32_t hart, bool wide,
                            RISCVIMSICRegs *regs, Error **errp)
 {
     ERRP_GUARD();
-    bool wide, signs;
+    int ret;
 
-    if (imsic_widen(aia, hart, &wide, errp) < 0) {
+    if (!read_file(aia, hart, regs, &wide, errp)) {
+        return false;
+    }
+    if (!wide && !probe_width(aia, hart, double_word(regs->eie, 0, true),
+                              &wide, errp)) {
+        return false;
+    }
+    if (wide) {
+        return true;
+    }
+    ret = aia->widen(aia->opaque, hart, errp);
+    if (ret == 0) {
+        /* Only now do reads show upper halves. */
+        return read_file(aia, hart, regs, &wide, errp);
+    }
+    if (ret != -EOPNOTSUPP) {
         error_prepend(errp, "identities 32-63, 96-127 and so on of hart %u "
                       "cannot be read: ", hart);
         return false;
     }
-    if (!read_file(aia, hart, regs, &signs, errp)) {
-        return false;
-    }
-    if (!wide) {
-        drop_upper_halves(regs);
-    }
+    drop_upper_halves(regs);
     return true;
 }
 
@@ -219,11 +225,6 @@ bool riscv_imsic_regs_check(const RISCVIMSICRegs *regs, uint32_t hart,
     return true;
 }
 
-static uint64_t double_word(const uint32_t *words, uint32_t w, bool wide)
-{
-    return words[w] | (wide ? (uint64_t)words[w + 1] << 32 : 0);
-}
-
 /* The lowest identity in an upper half of @words, or 0. */
 static uint32_t upper_identity(const RISCVIMSICRegs *regs,
                                const uint32_t *words)
@@ -241,17 +242,24 @@ static bool imsic_width(const RISCVAIAAccess *aia, uint32_t hart,
                         uint32_t enabled, bool clear, bool *wide, Error **errp)
 {
     Error *why = NULL;
-    int ret;
+    int ret = 0;
 
-    if (!enabled && !clear) {
-        return riscv_imsic_is_wide(aia, hart, wide, errp);
+    if (!riscv_imsic_is_wide(aia, hart, wide, errp)) {
+        return false;
     }
-    ret = imsic_widen(aia, hart, wide, &why);
-    if (ret < 0 && ret != -EBUSY) {
+    if (*wide || (!enabled && !clear)) {
+        return true;
+    }
+    ret = aia->widen(aia->opaque, hart, &why);
+    if (ret == 0) {
+        *wide = true;
+        return true;
+    }
+    if (ret != -EBUSY && ret != -EOPNOTSUPP) {
         error_propagate(errp, why);
         return false;
     }
-    if (!*wide && enabled) {
+    if (enabled) {
         error_setg(errp, "identity %u of hart %u is enabled, but this kernel "
                    "cannot set it in a software interrupt file (its access "
                    "is 32 bits wide)%s%s", enabled, hart, why ? ": " : "",
@@ -259,37 +267,45 @@ static bool imsic_width(const RISCVAIAAccess *aia, uint32_t hart,
         error_append_hint(errp, "Use a host with a free guest interrupt file "
                           "and riscv-aia=hwaccel or auto, or a kernel with "
                           "the access mended.\n");
-    } else if (!*wide && why) {
+    } else if (why) {
         error_setg(errp, "identities 32-63, 96-127 and so on of hart %u may "
                    "be pending from before and cannot be cleared: %s", hart,
                    error_get_pretty(why));
     }
-    ret = *wide || !(enabled || why);
+    ret = !(enabled || why);
     error_free(why);
     return ret;
 }
 
-bool riscv_imsic_regs_load(const RISCVAIAAccess *aia, uint32_t hart,
-                           const RISCVIMSICRegs *regs, bool clear,
-                           Error **errp)
+/* @all: also what is 0, which a file that is fresh holds already */
+static bool write_imsic(const RISCVAIAAccess *aia, bool all, uint32_t hart,
+                        uint32_t iselect, uint64_t val, Error **errp)
 {
-    bool wide;
+    return (!all && !val) || set_imsic(aia, hart, iselect, val, errp);
+}
+
+static bool write_file(const RISCVAIAAccess *aia, bool all, uint32_t hart,
+                       const RISCVIMSICRegs *regs, bool clear, Error **errp)
+{
+    uint32_t enabled = upper_identity(regs, regs->eie);
+    bool wide = false;
     int ret;
 
-    if (!imsic_width(aia, hart, upper_identity(regs, regs->eie), clear, &wide,
+    /* Else upper halves get 0 if they get anything. */
+    if ((enabled || clear || upper_identity(regs, regs->eip)) &&
+        !imsic_width(aia, hart, enabled, clear, &wide, errp)) {
+        return false;
+    }
+    if ((all && !set_imsic(aia, hart, AIA_IMSIC_EIDELIVERY, 0, errp)) ||
+        !write_imsic(aia, all, hart, AIA_IMSIC_EITHRESHOLD, regs->eithreshold,
                      errp)) {
         return false;
     }
-    if (!set_imsic(aia, hart, AIA_IMSIC_EIDELIVERY, 0, errp) ||
-        !set_imsic(aia, hart, AIA_IMSIC_EITHRESHOLD, regs->eithreshold,
-                   errp)) {
-        return false;
-    }
     for (uint32_t w = 0; w < regs->num_words; w += 2) {
-        if (!set_imsic(aia, hart, AIA_IMSIC_EIE(w),
-                       double_word(regs->eie, w, wide), errp) ||
-            !set_imsic(aia, hart, AIA_IMSIC_EIP(w),
-                       double_word(regs->eip, w, wide), errp)) {
+        if (!write_imsic(aia, all, hart, AIA_IMSIC_EIE(w),
+                         double_word(regs->eie, w, wide), errp) ||
+            !write_imsic(aia, all, hart, AIA_IMSIC_EIP(w),
+                         double_word(regs->eip, w, wide), errp)) {
             return false;
         }
         for (uint32_t bit = 0; !wide && bit < WORD_BITS; bit++) {
@@ -306,7 +322,34 @@ bool riscv_imsic_regs_load(const RISCVAIAAccess *aia, uint32_t hart,
             }
         }
     }
-    return set_imsic(aia, hart, AIA_IMSIC_EIDELIVERY, regs->eidelivery, errp);
+    return write_imsic(aia, all, hart, AIA_IMSIC_EIDELIVERY, regs->eidelivery,
+                       errp);
+}
+
+bool riscv_imsic_regs_load(const RISCVAIAAccess *aia, uint32_t hart,
+                           const RISCVIMSICRegs *regs, bool clear,
+                           Error **errp)
+{
+    bool all = clear || !riscv_aia_file_is_fresh(aia->fresh, hart);
+
+    riscv_aia_use_file(aia->fresh, hart);
+    return write_file(aia, all, hart, regs, clear, errp);
+}
+
+bool riscv_imsic_regs_reset(const RISCVAIAAccess *aia, uint32_t hart,
+                            RISCVIMSICRegs *regs, Error **errp)
+{
+    regs->eidelivery = 0;
+    regs->eithreshold = 0;
+    memset(regs->eip, 0, regs->num_words * sizeof(uint32_t));
+    memset(regs->eie, 0, regs->num_words * sizeof(uint32_t));
+    if (!write_file(aia, !riscv_aia_file_is_fresh(aia->fresh, hart), hart,
+                    regs, false, errp)) {
+        riscv_aia_use_file(aia->fresh, hart);
+        return false;
+    }
+    riscv_aia_file_was_reset(aia->fresh, hart);
+    return true;
 }
 
 bool riscv_imsic_regs_evaluate(const RISCVAIAAccess *aia, uint32_t hart,

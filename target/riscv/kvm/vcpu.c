@@ -92,6 +92,7 @@ static void vm_state_change(void *opaque, bool running, RunState state)
 
     if (running) {
         RISCV_CPU(cs)->kvm_vcpu->ran = true;
+        kvm_riscv_aia_run();
         kvm_riscv_pmu_forget(cs);
         kvm_riscv_stale_csrs_release();
         return;

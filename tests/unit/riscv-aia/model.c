@@ -174,6 +174,7 @@ void riscv_aia_model_fail(RISCVAIAModel *m, uint32_t n, int errnum)
 /* Counts an access, and has it fail if its turn has come. */
 static int begin(RISCVAIAModel *m, RISCVAIAModelAccess access)
 {
+    m->counts[access]++;
     if (++m->accesses != m->fail_at) {
         return 0;
     }
@@ -265,6 +266,7 @@ RISCVAIAModel *riscv_aia_model_create(const RISCVAIAModelShape *shape)
         .set_imsic = access_set_imsic,
         .send_msi = access_send_msi,
         .widen = access_widen,
+        .fresh = &m->fresh,
         .opaque = m,
     };
     return m;

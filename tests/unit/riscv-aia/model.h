@@ -123,6 +123,7 @@ typedef enum RISCVAIAModelAccess {
     RISCV_AIA_MODEL_SET_IMSIC,
     RISCV_AIA_MODEL_SEND_MSI,
     RISCV_AIA_MODEL_WIDEN,
+    RISCV_AIA_MODEL_NUM_ACCESS
 } RISCVAIAModelAccess;
 
 /**
@@ -131,7 +132,9 @@ typedef enum RISCVAIAModelAccess {
  * @group_bits, @group_shift, @hart_bits, @guest_bits: of a file's address
  * @aplic_addr: where in guest physical memory
  * @access: the way to it for the code under test
+ * @fresh: what that knows of it
  * @accesses: how many there were that way
+ * @counts: and of each kind
  * @failed: which kind of access riscv_aia_model_fail() made fail, if it has
  * @sources: of source i at [i]; [0] is unused
  * @free_files: hardware files of each CPU of the host that nobody owns
@@ -147,7 +150,9 @@ typedef struct RISCVAIAModel {
     bool initialized;
 
     RISCVAIAAccess access;
+    RISCVAIAFresh fresh;
     uint32_t accesses;
+    uint32_t counts[RISCV_AIA_MODEL_NUM_ACCESS];
     uint32_t fail_at;
     int fail_errno;
     RISCVAIAModelAccess failed;
@@ -179,7 +184,10 @@ RISCVAIAModel *riscv_aia_model_ready(const RISCVAIAModelShape *shape);
 void riscv_aia_model_free(RISCVAIAModel *m);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RISCVAIAModel, riscv_aia_model_free)
 
-/* Copies what the AIA holds, not the log, between equally many of all. */
+/*
+ * Copies what the AIA holds, not the log nor what is known of it, between
+ * equally many of all.
+ */
 void riscv_aia_model_copy(RISCVAIAModel *to, const RISCVAIAModel *from);
 
 /*

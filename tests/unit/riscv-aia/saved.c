@@ -39,7 +39,25 @@ bool save(RISCVAIAModel *m, Saved *s, Error **errp)
         return false;
     }
     for (uint32_t hart = 0; hart < s->num_harts; hart++) {
-        if (!riscv_imsic_regs_save(&m->access, hart, &s->imsic[hart], errp)) {
+        if (!riscv_imsic_regs_save(&m->access, hart, false, &s->imsic[hart],
+                                   errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool reset(RISCVAIAModel *m, Error **errp)
+{
+    g_autoptr(Saved) s = saved_new(&m->shape);
+
+    riscv_aia_model_get_wires(m, s->wires);
+    if (m->shape.num_sources &&
+        !riscv_aplic_regs_reset(&m->access, &s->aplic, s->wires, errp)) {
+        return false;
+    }
+    for (uint32_t hart = 0; hart < s->num_harts; hart++) {
+        if (!riscv_imsic_regs_reset(&m->access, hart, &s->imsic[hart], errp)) {
             return false;
         }
     }
@@ -48,9 +66,12 @@ bool save(RISCVAIAModel *m, Saved *s, Error **errp)
 
 bool load_aplic(RISCVAIAModel *m, const Saved *s, Error **errp)
 {
+    uint32_t driven[ARRAY_SIZE(s->wires)] = { };
+
+    riscv_aia_model_get_wires(m, driven);
     return !m->shape.num_sources ||
            (riscv_aplic_regs_check(&s->aplic, errp) &&
-            riscv_aplic_regs_load(&m->access, &s->aplic, errp));
+            riscv_aplic_regs_load(&m->access, &s->aplic, driven, errp));
 }
 
 bool load_imsic(RISCVAIAModel *m, const Saved *s, uint32_t hart, Error **errp)

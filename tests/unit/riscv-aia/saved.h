@@ -27,6 +27,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Saved, saved_free)
 
 bool save(RISCVAIAModel *m, Saved *s, Error **errp);
 
+/* The reset of a machine, before any load */
+bool reset(RISCVAIAModel *m, Error **errp);
+
 /* Each checks first what was saved.  The files of all harts, or of one */
 bool load_aplic(RISCVAIAModel *m, const Saved *s, Error **errp);
 bool load_imsic(RISCVAIAModel *m, const Saved *s, uint32_t hart, Error **errp);

@@ -541,7 +541,7 @@ Script *script_new(const Shape *shape, uint32_t mode, uint32_t seed)
     /* Save and load by the code under test play each access on both sides. */
     s->model->access = (RISCVAIAAccess) {
         play_get_aplic, play_set_aplic, play_set_input, play_get_imsic,
-        play_set_imsic, play_send_msi, play_widen, s,
+        play_set_imsic, play_send_msi, play_widen, &s->model->fresh, s,
     };
     s->vm = vm_new(shape->num_harts);
     s->owners = g_ptr_array_new_with_free_func((GDestroyNotify)vm_free);

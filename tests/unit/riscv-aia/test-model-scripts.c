@@ -179,8 +179,13 @@ static void play_script(const Shape *shape, uint32_t mode, uint32_t seed,
                    s->num_ops, s->model->msis_taken, s->model->msis_lost);
 }
 
-/* Another virtual machine is to be the same. */
-static void play_load(const Shape *shape, uint32_t mode, const Saved *saved)
+/*
+ * Another virtual machine is to be the same.
+ *
+ * @fresh: it is reset first, so that only what differs is written
+ */
+static void play_load(const Shape *shape, uint32_t mode, const Saved *saved,
+                      bool fresh)
 {
     g_autoptr(Script) s = script_new(shape, mode, 0);
     g_autoptr(Saved) again = NULL;
@@ -188,7 +193,7 @@ static void play_load(const Shape *shape, uint32_t mode, const Saved *saved)
 
     play_start(s, mode);
     again = saved_new(&s->model->shape);
-    if (!load_played(s, saved, &err)) {
+    if ((fresh && !reset(s->model, &err)) || !load_played(s, saved, &err)) {
         report(s, err);
         return;
     }
@@ -229,7 +234,8 @@ static void test_scripts(const void *data)
 
         play_script(c->shape, c->mode, seed + n, saved);
         if (!g_test_failed()) {
-            play_load(c->shape, c->mode, saved);
+            play_load(c->shape, c->mode, saved, false);
+            play_load(c->shape, c->mode, saved, true);
         }
     }
 }

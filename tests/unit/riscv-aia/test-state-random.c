@@ -165,6 +165,43 @@ static bool expect(RISCVAIAModel *expected, RISCVAIAModel *dst,
 }
 
 /*
+ * What has become of a destination before it loads: nothing, at times not even
+ * a reset; a reset, with devices that drive wires and send MSIs before and
+ * after it; or another guest has run there.
+ */
+typedef enum Past { NEW, RESET, DEVICES, USED, NUM_PAST } Past;
+
+static void make_past(GRand *rng, RISCVAIAModel *m, Past past)
+{
+    if (past != NEW && (past != USED || below(rng, 2))) {
+        reset(m, &error_abort);
+    }
+    for (uint32_t n = past == DEVICES ? 1 + below(rng, 6) : 0; n; n--) {
+        switch (below(rng, 4)) {
+        case 0:
+            reset(m, &error_abort);
+            break;
+        case 1:
+            device_sends(m, below(rng, m->shape.num_harts),
+                         below(rng, m->shape.num_ids + 1));
+            break;
+        default:
+            device_drives(m, 1 + below(rng, m->shape.num_sources),
+                          below(rng, 2));
+            break;
+        }
+    }
+    if (past == USED) {
+        riscv_aia_use(&m->fresh);
+        random_state(rng, m);
+        if (below(rng, 2)) {
+            reset(m, &error_abort);
+        }
+    }
+    riscv_aia_model_clear_log(m);
+}
+
+/*
  * Saves a random state and loads it elsewhere; then both have to do the same.
  * Returns false where the destination cannot take it, and has said so.
  */
@@ -176,7 +213,7 @@ static bool round_trip(GRand *rng, const RISCVAIAModelShape *from,
     g_autoptr(RISCVAIAModel) expected = riscv_aia_model_ready(from);
     g_autoptr(Saved) saved = saved_new(&src->shape);
     g_autofree char *refusal = NULL;
-    bool fresh = below(rng, 4) != 0;
+    Past past = below(rng, NUM_PAST);
     Error *err = NULL;
     uint32_t msis, hidden;
 
@@ -198,9 +235,7 @@ static bool round_trip(GRand *rng, const RISCVAIAModelShape *from,
             drop_upper_halves(expected, hart);
         }
     }
-    if (!fresh) {
-        random_state(rng, dst);
-    }
+    make_past(rng, dst, past);
     if (!expect(expected, dst, saved, &msis, &refusal)) {
         g_assert(!load(dst, saved, &err));
         assert_error(err, refusal, NULL);
@@ -213,7 +248,7 @@ static bool round_trip(GRand *rng, const RISCVAIAModelShape *from,
                      count_genmsi(dst, saved->aplic.genmsi));
     load_files(dst, saved, &error_abort);
     g_assert_cmpuint(dst->msis_taken, ==, msis);
-    for (uint32_t hart = 0; fresh && hart < to->num_harts; hart++) {
+    for (uint32_t hart = 0; past != USED && hart < to->num_harts; hart++) {
         /* Not before the file was whole */
         g_assert_cmpuint(dst->files[hart].seip_rises, ==,
                          riscv_aia_model_seip(expected, hart));

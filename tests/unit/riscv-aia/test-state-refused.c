@@ -209,12 +209,16 @@ static void test_save_faults(void)
     }
 }
 
-/* A load that fails says so, forwards nothing, and can be done again. */
+/*
+ * A load that fails says so, forwards nothing, and can be done again: into a
+ * machine that was reset, or that nothing is known of.
+ */
 static void test_load_faults(void)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(fault_hosts); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(fault_hosts) * 2; i++) {
         for (size_t j = 0; j < ARRAY_SIZE(fault_errnos); j++) {
-            const RISCVAIAModelShape *shape = &fault_hosts[i];
+            const RISCVAIAModelShape *shape = &fault_hosts[i / 2];
+            bool fresh = i % 2;
             bool upper = !shape->narrow || shape->guest_files;
             RISCVAIAModelShape wide = *shape;
             g_autoptr(RISCVAIAModel) src = NULL;
@@ -232,6 +236,9 @@ static void test_load_faults(void)
                 Error *err = NULL;
                 bool ok;
 
+                if (fresh) {
+                    reset(dst, &error_abort);
+                }
                 riscv_aia_model_fail(dst, n, fault_errnos[j]);
                 ok = load(dst, saved, &err);
                 if (dst->failed == RISCV_AIA_MODEL_NONE) {

@@ -42,6 +42,18 @@ void drive(RISCVAIAModel *m, uint32_t source, bool level)
     g_assert_cmpint(riscv_aia_model_set_input(m, source, level), ==, 0);
 }
 
+void device_drives(RISCVAIAModel *m, uint32_t source, bool level)
+{
+    riscv_aia_use_wire(&m->fresh);
+    drive(m, source, level);
+}
+
+void device_sends(RISCVAIAModel *m, uint32_t hart, uint32_t id)
+{
+    riscv_aia_use_file(&m->fresh, hart);
+    riscv_aia_model_send_msi(m, hart, id);
+}
+
 void assert_error(Error *err, const char *part, const char *part2)
 {
     g_assert_nonnull(err);
@@ -140,6 +152,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     add_model_tests();
     add_aplic_tests();
+    add_fresh_tests();
     add_imsic_tests();
     add_refused_tests();
     add_random_tests();

@@ -23,6 +23,10 @@ uint64_t get_ei(RISCVAIAModel *m, uint32_t hart, uint32_t iselect);
 void put_ei(RISCVAIAModel *m, uint32_t hart, uint32_t iselect, uint64_t val);
 void drive(RISCVAIAModel *m, uint32_t source, bool level);
 
+/* What devices do, told of as by target/riscv/kvm/aia.c */
+void device_drives(RISCVAIAModel *m, uint32_t source, bool level);
+void device_sends(RISCVAIAModel *m, uint32_t hart, uint32_t id);
+
 /* Frees @err, whose message has to have @part in it, or both parts. */
 void assert_error(Error *err, const char *part, const char *part2);
 
@@ -64,6 +68,7 @@ void random_state(GRand *rng, RISCVAIAModel *m);
 /* The tests, by file */
 void add_model_tests(void);
 void add_aplic_tests(void);
+void add_fresh_tests(void);
 void add_imsic_tests(void);
 void add_refused_tests(void);
 void add_random_tests(void);
