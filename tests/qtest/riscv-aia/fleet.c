@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * An unpatched one, which cannot save a guest with the AIA in the kernel, and
- * this fork on another version of QEMU.
+ * Unpatched ones, which cannot save a guest with the AIA in the kernel, and this
+ * fork on another version of QEMU.
  */
 
 #include "qemu/osdep.h"
@@ -15,6 +15,7 @@
 
 #define STOCK "QTEST_QEMU_BINARY_STOCK"
 #define OTHER "QTEST_QEMU_BINARY_OTHER"
+#define NEWEST "QTEST_QEMU_BINARY_NEWEST"
 
 /*
  * FleetCase - source, destination
@@ -70,9 +71,9 @@ static bool skipped(const FleetCase *f)
     if (g_getenv(binary)) {
         return false;
     }
-    g_test_skip(g_str_equal(binary, STOCK)
-                ? STOCK " names no unpatched QEMU"
-                : OTHER " names no fork on another version of QEMU");
+    g_test_skip(g_str_equal(binary, OTHER)
+                ? OTHER " names no fork on another version of QEMU"
+                : STOCK " or " NEWEST " names no unpatched QEMU");
     return true;
 }
 
@@ -212,6 +213,12 @@ static const FleetCase refused[] = {
         "to-stock/no-return-path", CASE(), CASE(.binary = STOCK),
         .no_return_path = true, .slowly = true, .says = "'riscv_aia_shape'",
     }, {
+        "from-newest/on", CASE(.binary = NEWEST), CASE(),
+        .slowly = true, .says = NO_SHAPE,
+    }, {
+        "to-newest/on", CASE(), CASE(.binary = NEWEST),
+        .says = "'riscv_aia_shape'",
+    }, {
         "from-other/split", CASE(.binary = OTHER, .irqchip = "split"),
         CASE(.irqchip = "split"), .says = OTHER_SPLIT,
     }, {
@@ -239,6 +246,19 @@ static const FleetCase refused_slow[] = {
     }, {
         "to-stock/none", CASE(NO_AIA), CASE(.binary = STOCK, NO_AIA),
         .says = "of device 'cpu'",
+    }, {
+        "from-newest/none", CASE(.binary = NEWEST, NO_AIA), CASE(NO_AIA),
+        .says = "'cpu'",
+    }, {
+        "from-newest/split", CASE(.binary = NEWEST, .irqchip = "split"),
+        CASE(.irqchip = "split"), .slowly = true, .says = NO_SHAPE,
+    }, {
+        "to-newest/none", CASE(NO_AIA), CASE(.binary = NEWEST, NO_AIA),
+        .says = "'cpu'",
+    }, {
+        "to-newest/split", CASE(.irqchip = "split"),
+        CASE(.binary = NEWEST, .irqchip = "split"),
+        .says = "'riscv_aia_shape'",
     },
 };
 
@@ -303,7 +323,7 @@ static void add_all_moves(void)
 
 bool aia_add_fleet_tests(void)
 {
-    if (!g_getenv(STOCK) && !g_getenv(OTHER)) {
+    if (!g_getenv(STOCK) && !g_getenv(OTHER) && !g_getenv(NEWEST)) {
         return false;
     }
     for (int i = 0; i < ARRAY_SIZE(refused); i++) {
