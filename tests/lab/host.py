@@ -42,9 +42,9 @@ def parse(argv):
         return text
 
     p.add_argument('--kernel', default='stable', metavar='WHICH',
-                   help='stable, testing, or a file: a kernel image, with '
-                        'its modules, if any, in "modules" beside it '
-                        '(default: stable)')
+                   help='stable, testing, backports, or a file: a kernel '
+                        'image, with its modules, if any, in "modules" '
+                        'beside it (default: stable)')
     p.add_argument('--cpus', type=options.number(1, 8), default=2, metavar='N',
                    help='harts of the host (default: 2)')
     p.add_argument('--cpu', default='rva23s64', metavar='MODEL',

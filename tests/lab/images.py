@@ -21,7 +21,8 @@ class Kernel:
     """A kernel image, and the modules that belong to it."""
 
     def __init__(self, name):
-        env = {'stable': 'LAB_KERNEL_STABLE', 'testing': 'LAB_KERNEL_TESTING'}
+        env = {'stable': 'LAB_KERNEL_STABLE', 'testing': 'LAB_KERNEL_TESTING',
+               'backports': 'LAB_KERNEL_BACKPORTS'}
         self.name = name
         if name in env:
             base = os.environ[env[name]]
