@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The guest is tests/guests/tick.c.  Two of them share a CPU: the first has
- * files for all its harts, the second for all but one.
+ * The guest is tests/guests/tick.c.  Two of them share a CPU, or all CPUs: the
+ * first has files for all its harts, the second for all but some.
  */
 
 #include "qemu/osdep.h"
@@ -25,16 +25,22 @@ static const AIACase second = {
     .harts = AIA_MANY_FILES - 1,
 };
 
+/* On all CPUs, and some harts too many */
+static const AIACase crowd = {
+    .guest = "tick", .from = "hwaccel", .to = "emul", .irqchip = "on",
+    .harts = 2 * AIA_MANY_FILES + 1,
+};
+
 /* Waits until QEMU says so of the guest, which is to be once. */
-static void wait_for_word(AIAWatched *w)
+static void wait_for_word(AIAWatched *w, const AIACase *c, uint64_t cpus)
 {
     QDict *event = qtest_qmp_eventwait_ref(w->qts, "RISCV_GUEST_FILE_WAIT");
     QDict *data = qdict_get_qdict(event, "data");
     int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
     g_autofree char *words = NULL;
 
-    g_assert_cmpint(qdict_get_int(data, "cpu-index"), <, second.harts);
-    g_assert_cmpint(qdict_get_int(data, "host-cpu"), ==, 0);
+    g_assert_cmpint(qdict_get_int(data, "cpu-index"), <, c->harts);
+    g_assert_true(cpus & 1ULL << qdict_get_int(data, "host-cpu"));
     qobject_unref(event);
     do {
         g_assert_cmpint(g_get_monotonic_time(), <, end);
@@ -63,7 +69,7 @@ static void start(AIAWatched *a, AIAWatched *b)
     aia_watched_start(b, &second, second.from, "-S");
     aia_bind_harts(b->qts, &second, CPU_0);
     aia_cont(b->qts);
-    wait_for_word(b);
+    wait_for_word(b, &second, CPU_0);
     /* It stops and goes on as any other, and the first one has no harm. */
     for (int i = 0; i < 3; i++) {
         aia_stop(b->qts);
@@ -103,32 +109,108 @@ static void test_other_cpu(void)
     aia_watched_quit(&b);
 }
 
+/* Asserts that the guest moves; else tells why it does not. */
+static void check_moves(AIAWatched *from, AIAWatched *to)
+{
+    int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
+    bool completed = false;
+    AIAFiles f;
+
+    aia_files_init(&f);
+    aia_incoming(to->qts, f.socket);
+    migrate_qmp(from->qts, NULL, f.socket, NULL, "{}");
+    while (!completed) {
+        QDict *info = migrate_query(from->qts);
+        const char *status = qdict_get_str(info, "status");
+
+        if (g_str_equal(status, "failed")) {
+            g_autofree char *source = aia_watched_words(from);
+            g_autofree char *destination = aia_watched_words(to);
+
+            g_test_message("%s; the source: %s; the destination: %s",
+                           qdict_get_str(info, "error-desc"), source,
+                           destination);
+            g_assert_not_reached();
+        }
+        completed = g_str_equal(status, "completed");
+        qobject_unref(info);
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(10000);
+    }
+    wait_for_migration_complete(to->qts);
+    aia_files_free(&f);
+}
+
 /* Moves meanwhile, to where there are files. */
 static void test_migrate(void)
 {
     AIAWatched a, b, to;
-    AIAFiles f;
 
     if (get_nprocs() < 2) {
         g_test_skip("this host has but one CPU");
         return;
     }
-    aia_files_init(&f);
     start(&a, &b);
     memset(&to, 0, sizeof(to));
     aia_watched_start(&to, &second, second.to, "-S -incoming defer");
     aia_bind_harts(to.qts, &second, CPU_1);
-    aia_incoming(to.qts, f.socket);
-    migrate_qmp(b.qts, NULL, f.socket, NULL, "{}");
-    wait_for_migration_complete(b.qts);
-    wait_for_migration_complete(to.qts);
+    check_moves(&b, &to);
     aia_watched_quit(&b);
     qtest_qmp_assert_success(to.qts, "{'execute': 'cont'}");
     aia_tick_wait(to.qts, &second, 5);
     aia_tick_wait(a.qts, &first, 5);
     aia_watched_quit(&a);
     aia_watched_quit(&to);
-    aia_files_free(&f);
+}
+
+/*
+ * Nobody is bound, so the kernel puts harts of either guest where no file is
+ * left.  Where they must not move, half of them is on each CPU.
+ */
+static void spread(AIAWatched *w, const AIACase *c)
+{
+    int thread[AIA_MAX_HARTS];
+
+    aia_hart_threads(w->qts, c, thread);
+    for (unsigned i = 0; i < c->harts; i++) {
+        aia_bind_thread(thread[i], aia_harts_may_move() ? CPU_0 | CPU_1 :
+                        i % 2 ? CPU_1 : CPU_0);
+    }
+}
+
+/* The second guest moves to where it needs no files. */
+static void test_all_cpus(void)
+{
+    AIAWatched a, b, to;
+
+    if (get_nprocs() != 2) {
+        g_test_skip("this host has another number of CPUs than two");
+        return;
+    }
+    memset(&a, 0, sizeof(a));
+    aia_watched_start(&a, &first, first.from, "-S");
+    spread(&a, &first);
+    aia_tick_boot(a.qts, &first);
+    memset(&b, 0, sizeof(b));
+    aia_watched_start(&b, &crowd, crowd.from, "-S");
+    spread(&b, &crowd);
+    /* What a software file can hold by today's kernels */
+    qtest_writeq(b.qts, AIA_REPORT + offsetof(TickReport, no_upper), 1);
+    aia_cont(b.qts);
+    wait_for_word(&b, &crowd, CPU_0 | CPU_1);
+    aia_tick_wait(a.qts, &first, 5);
+    g_assert_true(aia_is_running(b.qts));
+
+    memset(&to, 0, sizeof(to));
+    aia_watched_start(&to, &crowd, crowd.to, "-S -incoming defer");
+    spread(&to, &crowd);
+    check_moves(&b, &to);
+    aia_watched_quit(&b);
+    qtest_qmp_assert_success(to.qts, "{'execute': 'cont'}");
+    aia_tick_wait(to.qts, &crowd, 5);
+    aia_tick_wait(a.qts, &first, 5);
+    aia_watched_quit(&a);
+    aia_watched_quit(&to);
 }
 
 void aia_add_no_file_tests(void)
@@ -136,4 +218,5 @@ void aia_add_no_file_tests(void)
     qtest_add_func("riscv-aia/no-file/freed", test_freed);
     qtest_add_func("riscv-aia/no-file/other-cpu", test_other_cpu);
     qtest_add_func("riscv-aia/no-file/migrate", test_migrate);
+    qtest_add_func("riscv-aia/no-file/all-cpus", test_all_cpus);
 }
