@@ -11,6 +11,8 @@
  *
  * arg[0]: rounds, each with a move
  * arg[1]: number of the first round, which decides on masks and patterns
+ * arg[2]: no upper halves are sent to a file that does not let the hart have
+ *     them: what is saved of such a file lacks them, and of others does not
  */
 
 #include "aia.h"
@@ -92,16 +94,19 @@ static uint64_t usable(uint64_t bits)
 static void send_all(unsigned long hart)
 {
     for (unsigned id = 1; id <= IDENTITIES; id++) {
-        if (pattern(hart, id / 64, false) & 1UL << id % 64) {
+        uint64_t bits = pattern(hart, id / 64, false);
+
+        if ((report.arg[2] ? usable(bits) : bits) & 1UL << id % 64) {
             send_msi(hart, id);
         }
     }
 }
 
+/* What it cannot have from the start it must not get by a move. */
 static void write_eie(unsigned long hart)
 {
     for (unsigned w = 0; w < WORDS; w++) {
-        imsic_write(IMSIC_EIE(2 * w), pattern(hart, w, true));
+        imsic_write(IMSIC_EIE(2 * w), usable(pattern(hart, w, true)));
     }
 }
 
@@ -110,8 +115,9 @@ static void read_file(File *file)
     file->eidelivery = imsic_read(IMSIC_EIDELIVERY);
     file->eithreshold = imsic_read(IMSIC_EITHRESHOLD);
     for (unsigned w = 0; w < WORDS; w++) {
-        file->eip[w] = imsic_read(IMSIC_EIP(2 * w));
-        file->eie[w] = imsic_read(IMSIC_EIE(2 * w));
+        /* In an emulated file the rest is the lower half's sign. */
+        file->eip[w] = usable(imsic_read(IMSIC_EIP(2 * w)));
+        file->eie[w] = usable(imsic_read(IMSIC_EIE(2 * w)));
     }
     file->stopei = csr_read(CSR_STOPEI);
     file->seip = csr_read(sip) & SIP_SEIP;

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Unpatched ones, which cannot save a guest with the AIA in the kernel, and this
- * fork on another version of QEMU.
+ * Unpatched ones, which cannot save a guest with the AIA in the kernel, and
+ * this fork on another version of QEMU.
  */
 
 #include "qemu/osdep.h"

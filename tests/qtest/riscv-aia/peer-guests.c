@@ -50,7 +50,7 @@ static const struct peer_guest {
     const char *name;
     unsigned harts;
     const char *options;
-    uint64_t arg[2];
+    uint64_t arg[3];
     QTestState *(*around)(QTestState *from, const AIACase *c);
     bool upper;
     bool sends_on_load;
@@ -62,9 +62,9 @@ static const struct peer_guest {
 } peer_guests[] = {
     {
         .name = "aplic", .harts = 2, .arg = { 0x91 }, .quick = { 0, 5 },
-        .home = aia_test_check, .away = aia_check_away,
+        .upper = true, .home = aia_test_check, .away = aia_check_away,
     }, {
-        .name = "imsic", .harts = 4, .arg = { 3, 1 }, .quick = { 0, 8 },
+        .name = "imsic", .harts = 4, .arg = { 3, 1, 1 }, .quick = { 0, 8 },
         .upper = true, .home = aia_test_check, .away = aia_check_away,
     }, {
         .name = "devices", .harts = 1, .options = AIA_DEVICES,
@@ -78,7 +78,7 @@ static const struct peer_guest {
         .home = aia_test_check, .away = aia_check_away,
     }, {
         .name = "vcpu_regs", .harts = 4, .quick = { 1, 5 },
-        .home = test_regs, .away = aia_check_away,
+        .upper = true, .home = test_regs, .away = aia_check_away,
     }, {
         .name = "vcpu_vector", .harts = 2, .quick = { 0, 4 },
         .around = move_vector, .home = test_vector, .away = aia_check_away,
@@ -134,7 +134,7 @@ static void add(int g, int m, int pair)
         .from = modes[pair / 3], .to = modes[pair % 3],
         .harts = guest->harts, .options = guest->options,
         .sends_on_load = guest->sends_on_load,
-        .arg = { guest->arg[0], guest->arg[1] },
+        .arg = { guest->arg[0], guest->arg[1], guest->arg[2] },
     };
     g_autofree char *path = g_strdup_printf("%s/%s/%s-%s", guest->name,
                                             c.move->name, c.from, c.to);
