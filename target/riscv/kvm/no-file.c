@@ -35,34 +35,43 @@ int kvm_riscv_no_file_fail_entry(CPUState *cs)
     return EXCP_INTERRUPT;
 }
 
-/*
- * Puts the thread on the next of its CPUs, if it has one that is new.  Where
- * it may run is the same afterwards.
- */
-static bool move_on(CPUState *cs, RISCVNoFile *no_file)
+bool kvm_riscv_no_file_bind(CPUState *cs, RISCVCPUSearch *search)
 {
     g_autofree unsigned long *own = NULL, *one = NULL;
-    unsigned long num;
-    int next;
 
-    if (qemu_thread_get_affinity(cs->thread, &own, &num)) {
+    if (qemu_thread_get_affinity(cs->thread, &own, &search->num)) {
         return false;
     }
-    next = find_next_bit(own, num, no_file->next_cpu);
-    if (next >= num) {
-        no_file->next_cpu = 0;
+    search->next = find_next_bit(own, search->num, search->next);
+    if (search->next >= search->num) {
         return false;
     }
-    no_file->next_cpu = next + 1;
-    one = bitmap_new(num);
-    set_bit(next, one);
-    if (qemu_thread_set_affinity(cs->thread, one, num)) {
-        /* As by -sandbox on,resourcecontrol=deny */
-        no_file->next_cpu = 0;
+    one = bitmap_new(search->num);
+    set_bit(search->next++, one);
+    if (qemu_thread_set_affinity(cs->thread, one, search->num)) {
         return false;
     }
-    qemu_thread_set_affinity(cs->thread, own, num);
+    search->own = g_steal_pointer(&own);
     return true;
+}
+
+void kvm_riscv_no_file_unbind(CPUState *cs, RISCVCPUSearch *search)
+{
+    qemu_thread_set_affinity(cs->thread, search->own, search->num);
+    g_clear_pointer(&search->own, g_free);
+}
+
+/* Puts the thread on the next of its CPUs, if it has one that is new. */
+static bool move_on(CPUState *cs, RISCVNoFile *no_file)
+{
+    RISCVCPUSearch search = { .next = no_file->next_cpu };
+    bool moved = kvm_riscv_no_file_bind(cs, &search);
+
+    no_file->next_cpu = moved ? search.next : 0;
+    if (moved) {
+        kvm_riscv_no_file_unbind(cs, &search);
+    }
+    return moved;
 }
 
 void kvm_riscv_no_file_wait(CPUState *cs)

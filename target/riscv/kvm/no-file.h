@@ -24,4 +24,26 @@ int kvm_riscv_no_file_fail_entry(CPUState *cs);
  */
 void kvm_riscv_no_file_wait(CPUState *cs);
 
+/**
+ * struct RISCVCPUSearch - a search over the CPUs that a thread may run on
+ * @next: the one to try next; 0 at first
+ * @own, @num: while the thread is bound, where it may run
+ */
+typedef struct RISCVCPUSearch {
+    int next;
+    unsigned long *own;
+    unsigned long num;
+} RISCVCPUSearch;
+
+/**
+ * kvm_riscv_no_file_bind - bind a vCPU's thread to the next of its CPUs
+ *
+ * In that thread.  Returns false where there is none left, or where it must not
+ * be bound (-sandbox on,resourcecontrol=deny).
+ */
+bool kvm_riscv_no_file_bind(CPUState *cs, RISCVCPUSearch *search);
+
+/* Has it run where it might before; after each kvm_riscv_no_file_bind(). */
+void kvm_riscv_no_file_unbind(CPUState *cs, RISCVCPUSearch *search);
+
 #endif

@@ -28,6 +28,7 @@
 #include "trace/trace-target_riscv_kvm.h"
 #include "compat.h"
 #include "faults/stale-csrs.h"
+#include "no-file.h"
 #include "vcpu.h"
 #include "vcpu-enter.h"
 #include "vcpu-reg.h"
@@ -366,6 +367,19 @@ static int run_enter_code(CPUState *cs, const EnterOnce *enter, Error **errp)
     return 0;
 }
 
+/* In hwaccel a hart may have its file on another CPU than its thread is on. */
+static int run_where_file_is(CPUState *cs, const EnterOnce *enter, Error **errp)
+{
+    RISCVCPUSearch search = { };
+    int ret = run_enter_code(cs, enter, errp);
+
+    while (ret == -EBUSY && kvm_riscv_no_file_bind(cs, &search)) {
+        ret = run_enter_code(cs, enter, errp);
+        kvm_riscv_no_file_unbind(cs, &search);
+    }
+    return ret;
+}
+
 static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
 {
     EnterOnce *enter = arg.host_ptr;
@@ -398,7 +412,7 @@ static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
             break;
         }
         began = kvm_riscv_stale_csrs_begin();
-        enter->ret = run_enter_code(cs, enter, enter->errp);
+        enter->ret = run_where_file_is(cs, enter, enter->errp);
     } while (!kvm_riscv_stale_csrs_end(cs, began, tries++) && enter->ret == 0);
     if (kvm_riscv_vcpu_put_owed(cs, enter->ret == -EIO
                                 ? NULL : enter->errp) < 0) {
