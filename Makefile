@@ -45,6 +45,10 @@ build-native: $(TESTS) FORCE
 build-other: all
 	@scripts/build-other
 
+# Debian's package with the fork in it, in a build of its own
+deb: $(BUILDDIR)/config.mk
+	@scripts/deb $(N)
+
 demo: $(BUILDDIR)/config.mk build-riscv64
 	@tests/lab/demo $(if $(STOCK),--stock)
 
@@ -60,7 +64,9 @@ bench: $(BUILDDIR)/config.mk build-riscv64 build-guests
 check: all build-other
 	@$(CHECK)
 
+# A package that cannot be made is a failure of its test.
 check-full: all build-other
+	-@scripts/deb $(N)
 	@$(CHECK) --full $(if $(AGAIN),--again)
 
 check-fleet: build-other
@@ -73,6 +79,7 @@ clean: FORCE
 
 help:
 	@echo "make              build the fork (runs ./configure where needed)"
+	@echo "make deb          a package for Debian 13 on riscv64"
 	@echo "make demo         migrate a guest between two emulated hosts"
 	@echo "make demo STOCK=1 the same with the unpatched QEMU, which fails"
 	@echo "make lab          a shell in an emulated host"
@@ -84,5 +91,5 @@ help:
 	@echo "make clean        remove what was built; the cache stays"
 
 FORCE:
-.PHONY: all build-other demo lab soak bench check check-full clean help \
+.PHONY: all build-other deb demo lab soak bench check check-full clean help \
     FORCE

@@ -40,6 +40,11 @@ patch_files() {
     ' "$top/patches/series"
 }
 
+# The version of the Debian source package that is unpacked in a directory.
+debian_version() {
+    sed -n '1s/^[^ ]* (\([^)]*\)).*/\1/p' "$1/debian/changelog"
+}
+
 # The architecture that this machine builds on.
 host_arch() {
     dpkg --print-architecture 2>/dev/null ||
