@@ -3,13 +3,19 @@
 # One package of those that debian/rules makes, and of its build what is in
 # that package.  Run by scripts/deb, where debian/ is.
 
+# There is no package for what is for debuggers, and a build without it takes
+# less time and space.
+export DEB_CFLAGS_MAINT_STRIP := -g
+# The source is elsewhere; its path is to be the same in all builds.
+override DEB_CFLAGS_MAINT_APPEND := -ffile-prefix-map=${aia-source}/=
 include debian/rules
 
 package := qemu-system-riscv
 programs := $(addprefix qemu-system-,${system-archlist-riscv})
 
 # The hook that debian/rules has for more options
-QEMU_CONFIGURE_OPTIONS := --target-list="$(addsuffix -softmmu,${system-archlist-riscv})"
+QEMU_CONFIGURE_OPTIONS := --disable-debug-info \
+    --target-list="$(addsuffix -softmmu,${system-archlist-riscv})"
 
 aia-configure: configure-qemu
 

@@ -22,9 +22,9 @@ import tapunit  # noqa: E402
 BUILD = os.path.abspath(sys.argv.pop(1))
 PACKAGE = 'qemu-system-riscv'
 ARCHES = ('riscv32', 'riscv64')
+IN_ENV = ('scripts/buildenv', 'deb', 'run')
 HELP = ('-device', '-netdev', '-object', '-chardev', '-machine', '-cpu',
-        '-accel', '-display', '-audio', '-vga', '-tpmdev', '-smbios',
-        '-watchdog-action', '-d')
+        '-accel', '-display', '-audio', '-vga', '-tpmdev', '-d')
 # What the fork wants to be otherwise: patterns of whole lines of what is
 # compared, below what they are found in.  + is the fork's, - is Debian's.
 WANTED = {
@@ -47,10 +47,9 @@ WANTED = {
 OF_BUILD = {'Version', 'Installed-Size', 'Origin', 'Status'}
 
 
-def in_env(*command, **options):
-    return subprocess.run(
-        ['scripts/buildenv', 'deb', 'run', *command], text=True,
-        stdout=subprocess.PIPE, check=True, **options).stdout
+def in_env(*command):
+    return subprocess.run([*IN_ENV, *command], text=True,
+                          stdout=subprocess.PIPE, check=True).stdout
 
 
 def package():
@@ -79,8 +78,8 @@ class Monitor:
 
     def __init__(self, program, *options):
         self.process = subprocess.Popen(
-            ['scripts/buildenv', 'deb', 'run', 'qemu-riscv64', program, '-S',
-             '-display', 'none', '-nodefaults', '-qmp', 'stdio', *options],
+            [*IN_ENV, 'qemu-riscv64', program, '-S', '-display', 'none',
+             '-nodefaults', '-qmp', 'stdio', *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True)
 
@@ -185,10 +184,12 @@ class Programs(unittest.TestCase):
 
     def said(self, program, *options):
         """What it says, on both streams: a module that does not fit, too."""
-        text = in_env('qemu-riscv64', program, *options,
-                      stderr=subprocess.STDOUT)
-        # The only difference between the names of the programs
-        return text.replace(program, 'qemu').splitlines()
+        done = subprocess.run([*IN_ENV, 'qemu-riscv64', program, *options],
+                              stdout=subprocess.PIPE, text=True,
+                              stderr=subprocess.STDOUT, check=False)
+        # The paths of the programs differ.
+        return [*done.stdout.replace(program, 'qemu').splitlines(),
+                f'status {done.returncode}']
 
     def test_version(self):
         """Debian's, by which QEMU knows the modules that fit it."""
@@ -266,10 +267,8 @@ class Programs(unittest.TestCase):
                      '-device', 'virtio-vga', '-device', 'qemu-xhci',
                      '-device', 'usb-ccid', '-chardev', 'null,id=r',
                      '-device', 'usb-redir,chardev=r') as m:
-            found = {d['qdev_id'] for bus in m.ask('query-pci')
-                     for d in bus['devices']}
-            self.assertGreaterEqual(len(m.ask('query-pci')[0]['devices']), 4,
-                                    found)
+            # The bridge, and three devices
+            self.assertEqual(len(m.ask('query-pci')[0]['devices']), 4)
 
 
 class Package(unittest.TestCase):
