@@ -89,7 +89,6 @@ class Monitor:
         return self
 
     def __exit__(self, *_):
-        self.process.stdin.close()
         self.process.terminate()
         self.process.communicate()
 
