@@ -185,4 +185,14 @@ static inline bool has_upper(void)
     return has;
 }
 
+/*
+ * What a file, with or without @upper, lets the hart have of @bits.  Read from
+ * one without, the rest is the lower half's sign; written, it would be there
+ * where the hart goes to a file with.
+ */
+static inline uint64_t usable(bool upper, uint64_t bits)
+{
+    return upper ? bits : (uint32_t)bits;
+}
+
 #endif

@@ -85,18 +85,12 @@ static uint64_t pattern(unsigned long hart, unsigned word, bool enabled)
     return bits;
 }
 
-/* Those of them that the file lets the hart have. */
-static uint64_t usable(uint64_t bits)
-{
-    return upper ? bits : (uint32_t)bits;
-}
-
 static void send_all(unsigned long hart)
 {
     for (unsigned id = 1; id <= IDENTITIES; id++) {
         uint64_t bits = pattern(hart, id / 64, false);
 
-        if ((report.arg[2] ? usable(bits) : bits) & 1UL << id % 64) {
+        if ((report.arg[2] ? usable(upper, bits) : bits) & 1UL << id % 64) {
             send_msi(hart, id);
         }
     }
@@ -106,7 +100,7 @@ static void send_all(unsigned long hart)
 static void write_eie(unsigned long hart)
 {
     for (unsigned w = 0; w < WORDS; w++) {
-        imsic_write(IMSIC_EIE(2 * w), usable(pattern(hart, w, true)));
+        imsic_write(IMSIC_EIE(2 * w), usable(upper, pattern(hart, w, true)));
     }
 }
 
@@ -115,9 +109,8 @@ static void read_file(File *file)
     file->eidelivery = imsic_read(IMSIC_EIDELIVERY);
     file->eithreshold = imsic_read(IMSIC_EITHRESHOLD);
     for (unsigned w = 0; w < WORDS; w++) {
-        /* In an emulated file the rest is the lower half's sign. */
-        file->eip[w] = usable(imsic_read(IMSIC_EIP(2 * w)));
-        file->eie[w] = usable(imsic_read(IMSIC_EIE(2 * w)));
+        file->eip[w] = usable(upper, imsic_read(IMSIC_EIP(2 * w)));
+        file->eie[w] = usable(upper, imsic_read(IMSIC_EIE(2 * w)));
     }
     file->stopei = csr_read(CSR_STOPEI);
     file->seip = csr_read(sip) & SIP_SEIP;
@@ -152,10 +145,11 @@ static void fill(unsigned long hart)
     }
     read_file(&was[hart]);
     for (unsigned w = 0; w < WORDS; w++) {
-        check_equal("eip as sent", w, usable(was[hart].eip[w]),
-                    usable(pattern(hart, w, false)));
-        check_equal("eie as written", w, usable(was[hart].eie[w]),
-                    mask == MASK_EIE ? 0 : usable(pattern(hart, w, true)));
+        check_equal("eip as sent", w, was[hart].eip[w],
+                    usable(upper, pattern(hart, w, false)));
+        check_equal("eie as written", w, was[hart].eie[w],
+                    mask == MASK_EIE ? 0 :
+                    usable(upper, pattern(hart, w, true)));
     }
     check_equal("SEIP", hart, was[hart].seip,
                 mask == MASK_SIE ? SIP_SEIP : 0);
@@ -197,7 +191,7 @@ static void take(unsigned long hart, unsigned below)
 
     for (unsigned id = 1; id < below; id++) {
         uint64_t due = was[hart].eip[id / 64] &
-                       usable(pattern(hart, id / 64, true));
+                       usable(upper, pattern(hart, id / 64, true));
 
         if (due & 1UL << id % 64) {
             check_equal("identity taken", next, taken[hart].order[next], id);
@@ -244,8 +238,9 @@ static void deliver(unsigned long hart)
     }
     check_equal("interrupts taken in the end", 0, taken[hart].num, num + 1);
     for (unsigned w = 0; w < WORDS; w++) {
-        check_equal("eip in the end", w, usable(imsic_read(IMSIC_EIP(2 * w))),
-                    usable(was[hart].eip[w]));
+        check_equal("eip in the end", w,
+                    usable(upper, imsic_read(IMSIC_EIP(2 * w))),
+                    was[hart].eip[w]);
     }
 }
 
@@ -285,8 +280,8 @@ static void tell(unsigned long hart)
     file->eidelivery = was[hart].eidelivery;
     file->eithreshold = was[hart].eithreshold;
     for (unsigned w = 0; w < WORDS; w++) {
-        file->eip[w] = usable(was[hart].eip[w]);
-        file->eie[w] = usable(was[hart].eie[w]);
+        file->eip[w] = was[hart].eip[w];
+        file->eie[w] = was[hart].eie[w];
     }
 }
 

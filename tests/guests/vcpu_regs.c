@@ -106,15 +106,6 @@ static void check_fp(unsigned long hart)
 
 static bool upper;
 
-/*
- * What the file has of an enable register.  In an emulated one the rest is read
- * as the lower half's sign, and must not be got by a move.
- */
-static uint64_t usable(uint64_t bits)
-{
-    return upper ? bits : (uint32_t)bits;
-}
-
 static void read_csrs(uint64_t *csr)
 {
     csr[SSTATUS] = csr_read(sstatus);
@@ -131,7 +122,7 @@ static void read_csrs(uint64_t *csr)
     csr[SSTATEEN0] = report.arg[0] ? csr_read(CSR_SSTATEEN0) : 0;
     csr[STIMECMP] = csr_read(CSR_STIMECMP);
     /* The register was selected before the move. */
-    csr[SIREG] = usable(csr_read(CSR_SIREG));
+    csr[SIREG] = usable(upper, csr_read(CSR_SIREG));
     csr[SISELECT] = csr_read(CSR_SISELECT);
     csr[IPRIO0] = imsic_read(ISELECT_IPRIO(0));
     csr[IPRIO2] = imsic_read(ISELECT_IPRIO(2));
@@ -162,7 +153,7 @@ static void set_csrs(unsigned long hart)
     csr_write(CSR_STIMECMP, pattern(hart, 108) >> (h->round & 1 ? 1 : 60));
     imsic_write(ISELECT_IPRIO(0), pattern(hart, 109));
     imsic_write(ISELECT_IPRIO(2), pattern(hart, 110));
-    imsic_write(IMSIC_EIE(word), usable(pattern(hart, 111)) &
+    imsic_write(IMSIC_EIE(word), usable(upper, pattern(hart, 111)) &
                                  ~(1UL << ID_IPI));
     if (!word) {
         imsic_write(IMSIC_EIE(0), imsic_read(IMSIC_EIE(0)) | 1UL << ID_IPI);

@@ -23,7 +23,10 @@ uint64_t get_ei(RISCVAIAModel *m, uint32_t hart, uint32_t iselect);
 void put_ei(RISCVAIAModel *m, uint32_t hart, uint32_t iselect, uint64_t val);
 void drive(RISCVAIAModel *m, uint32_t source, bool level);
 
-/* What devices do, told of as by target/riscv/kvm/aia.c */
+/*
+ * What devices do, and what is told of it: of wires by target/riscv/kvm/aia.c;
+ * of MSIs by nobody, as no device sends one before the files are loaded.
+ */
 void device_drives(RISCVAIAModel *m, uint32_t source, bool level);
 void device_sends(RISCVAIAModel *m, uint32_t hart, uint32_t id);
 
