@@ -141,6 +141,19 @@ static void check_moves(AIAWatched *from, AIAWatched *to)
     aia_files_free(&f);
 }
 
+/* Ends them all: the second guest where it has gone to, with the first one. */
+static void move_second(AIAWatched *a, AIAWatched *b, AIAWatched *to,
+                        const AIACase *c)
+{
+    check_moves(b, to);
+    aia_watched_quit(b);
+    qtest_qmp_assert_success(to->qts, "{'execute': 'cont'}");
+    aia_tick_wait(to->qts, c, 5);
+    aia_tick_wait(a->qts, &first, 5);
+    aia_watched_quit(a);
+    aia_watched_quit(to);
+}
+
 /* Moves meanwhile, to where there are files. */
 static void test_migrate(void)
 {
@@ -154,13 +167,7 @@ static void test_migrate(void)
     memset(&to, 0, sizeof(to));
     aia_watched_start(&to, &second, second.to, "-S -incoming defer");
     aia_bind_harts(to.qts, &second, CPU_1);
-    check_moves(&b, &to);
-    aia_watched_quit(&b);
-    qtest_qmp_assert_success(to.qts, "{'execute': 'cont'}");
-    aia_tick_wait(to.qts, &second, 5);
-    aia_tick_wait(a.qts, &first, 5);
-    aia_watched_quit(&a);
-    aia_watched_quit(&to);
+    move_second(&a, &b, &to, &second);
 }
 
 /*
@@ -204,13 +211,7 @@ static void test_all_cpus(void)
     memset(&to, 0, sizeof(to));
     aia_watched_start(&to, &crowd, crowd.to, "-S -incoming defer");
     spread(&to, &crowd);
-    check_moves(&b, &to);
-    aia_watched_quit(&b);
-    qtest_qmp_assert_success(to.qts, "{'execute': 'cont'}");
-    aia_tick_wait(to.qts, &crowd, 5);
-    aia_tick_wait(a.qts, &first, 5);
-    aia_watched_quit(&a);
-    aia_watched_quit(&to);
+    move_second(&a, &b, &to, &crowd);
 }
 
 void aia_add_no_file_tests(void)
