@@ -216,12 +216,18 @@ static bool source_bit(const uint32_t *words, uint32_t source)
     return extract32(words[source / 32], source % 32, 1);
 }
 
-/* genmsi is sent, the domain is left off. */
-static void load_expected_aplic(RISCVAIAModel *e, const RISCVAPLICRegs *regs)
+/*
+ * genmsi is sent, the domain is left off.  @fresh: an APLIC to which a genmsi
+ * of 0, an MSI that every file loses, need not be written
+ */
+static void load_expected_aplic(RISCVAIAModel *e, const RISCVAPLICRegs *regs,
+                                bool fresh)
 {
     e->domaincfg = 0;
     e->genmsi = regs->genmsi;
-    send_msi(e, regs->genmsi);
+    if (!fresh || regs->genmsi) {
+        send_msi(e, regs->genmsi);
+    }
     for (uint32_t source = 1; source <= e->shape.num_sources; source++) {
         e->sources[source] = (RISCVAIAModelSource) {
             .sourcecfg = regs->sourcecfg[source - 1],
@@ -321,6 +327,7 @@ static bool load_aplic(RISCVAIAModel *m, RISCVAIAModel *e, APLIC *aplic,
 {
     uint32_t driven[DRIVEN_WORDS] = { }, accesses = m->accesses;
     Error *err = NULL;
+    bool fresh;
 
     if (!read_section(f, in, &vmstate_aplic, aplic)) {
         return false;
@@ -332,9 +339,10 @@ static bool load_aplic(RISCVAIAModel *m, RISCVAIAModel *e, APLIC *aplic,
         assert_no_aplic_holds(m, &aplic->regs);
         return false;
     }
+    fresh = riscv_aia_aplic_is_fresh(m->access.fresh);
     riscv_aia_model_get_wires(m, driven);
     riscv_aplic_regs_load(&m->access, &aplic->regs, driven, &error_abort);
-    load_expected_aplic(e, &aplic->regs);
+    load_expected_aplic(e, &aplic->regs, fresh);
     expect(e, m);
     g_assert(saves_aplic(m, &aplic->regs));
     return true;
