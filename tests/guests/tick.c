@@ -168,7 +168,7 @@ static void work(unsigned long hart)
     register double tiny asm("fs4") = 1.0 / (1UL << 60);
     uint64_t x = hart + 1, y = hart + 1;
 
-    asm volatile("fsrm %0" :: "r"(3L));
+    set_fcsr(3 << 5);
     asm volatile("" : "+f"(kept), "+f"(tiny));
     for (;;) {
         double sum;

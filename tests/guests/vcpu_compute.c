@@ -176,7 +176,7 @@ static void compute(unsigned long hart, bool user, uint64_t round)
         uint64_t fcsr = mode << 5 | FLAGS;
 
         if (!step) {
-            asm volatile("csrw fcsr, %0" :: "r"(fcsr));
+            set_fcsr(fcsr);
         }
         for (int i = 0; i < LANES; i++) {
             x[i] = x[i] * A + B;
