@@ -4,8 +4,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Where its snapshot area lies goes with each hart, and so does what is in it;
- * a hart without one gets none.  While counters are in use it stays, and they
- * count on.
+ * a hart without one gets none, and several may have the same.  While counters
+ * are in use it stays, and they count on.
  *
  * told[0]: the counters that each hart has in use, a bit each; 0: none
  * told[1]: whether SBI PMU is there
@@ -38,7 +38,8 @@ void trap(Frame *frame, unsigned long hart, unsigned long cause)
     fail("trap", cause, frame->x[0], hart);
 }
 
-static void move(unsigned long hart)
+/* All harts are here, and are moved if @go. */
+static void meet(unsigned long hart, bool go)
 {
     phase[hart]++;
     if (hart) {
@@ -48,8 +49,15 @@ static void move(unsigned long hart)
     for (unsigned long i = 1; i < report.harts; i++) {
         WAIT_FOR(phase[i] == phase[0], "hart", i);
     }
-    checkpoint();
+    if (go) {
+        checkpoint();
+    }
     allowed = phase[0];
+}
+
+static void move(unsigned long hart)
+{
+    meet(hart, true);
 }
 
 static uint64_t pattern(unsigned long hart, unsigned long word)
@@ -78,12 +86,16 @@ static void check_filled(unsigned long hart, uint64_t counted)
     }
 }
 
+static void set_address(unsigned long hart, const Snapshot *area)
+{
+    check_equal("snapshot_set_shmem", hart,
+                pmu(SBI_PMU_SET_SHMEM, area ? (long)area : -1, area ? 0 : -1,
+                    0, 0).error, 0);
+}
+
 static void set_area(unsigned long hart, bool on)
 {
-    long addr = on ? (long)&areas[hart].snapshot : -1;
-
-    check_equal("snapshot_set_shmem", hart,
-                pmu(SBI_PMU_SET_SHMEM, addr, on ? 0 : -1, 0, 0).error, 0);
+    set_address(hart, on ? &areas[hart].snapshot : NULL);
     fill(hart);
 }
 
@@ -118,18 +130,40 @@ static void free_counter(unsigned int counter)
                 SBI_ERR_ALREADY_STOPPED);
 }
 
-/* A counter that begins with what is in the area, and leaves it there */
-static void count(unsigned long hart)
+/*
+ * A counter that begins with what is in the area, which is that of @owner, and
+ * leaves it there
+ */
+static void count(unsigned long hart, unsigned long owner)
 {
     unsigned int counter = first_firmware + 1, times = 3 + hart;
 
-    check_filled(hart, 0);
+    check_filled(owner, 0);
     configure(counter, EVENT_SET_TIMER);
     check_equal("counter_start", hart, start(counter, START_FROM_SNAPSHOT), 0);
     set_timers(times);
     check_equal("counter_stop", hart, stop(counter, STOP_TAKE_SNAPSHOT), 0);
-    check_filled(hart, times);
+    check_filled(owner, times);
     free_counter(counter);
+}
+
+/* All harts have the area of the first one. */
+static void share_area(unsigned long hart)
+{
+    meet(hart, false);
+    set_address(hart, &areas[0].snapshot);
+    meet(hart, false);
+    if (hart == 0) {
+        fill(0);
+    }
+    move(hart);
+    for (unsigned long i = 0; i < report.harts; i++) {
+        if (i == hart) {
+            count(hart, 0);
+            fill(0);
+        }
+        meet(hart, false);
+    }
 }
 
 static void open_counters(unsigned long hart)
@@ -174,7 +208,7 @@ static void check_hart(unsigned long hart)
 
     set_area(hart, true);
     move(hart);
-    count(hart);
+    count(hart, hart);
 
     set_area(hart, false);
     move(hart);
@@ -197,7 +231,9 @@ static void check_hart(unsigned long hart)
 
     fill(hart);
     move(hart);
-    count(hart);
+    count(hart, hart);
+
+    share_area(hart);
 }
 
 static void count_counters(void)

@@ -65,25 +65,66 @@ static RISCVSBICall stop(unsigned counter, uint64_t flags)
     return pmu_call(PMU_COUNTER_STOP, counter, 1, flags, 0);
 }
 
-/* Makes calls that must succeed, but for the last @may_fail. */
-static int call_all(CPUState *cs, RISCVSBICall *calls, unsigned num,
-                    unsigned may_fail, Error **errp)
+/* What has come of calls that must succeed, but for the last @may_fail */
+static int check_calls(RISCVHartCalls *hart, unsigned may_fail, Error **errp)
 {
-    int ret = kvm_riscv_vcpu_call_sbi(cs, calls, num, errp);
+    int ret = hart->ret;
 
+    error_propagate(errp, g_steal_pointer(&hart->err));
     if (ret == -EBUSY) {
         error_setg(errp, "hart %d gets no guest interrupt file on this host, "
                    "and its performance counters cannot be seen or set "
-                   "without", cs->cpu_index);
+                   "without", hart->cs->cpu_index);
     }
-    for (unsigned i = 0; i + may_fail < num && !ret; i++) {
-        if (calls[i].error) {
+    for (unsigned i = 0; i + may_fail < hart->num && !ret; i++) {
+        if (hart->calls[i].error) {
             error_setg(errp, "hart %d: function %d of SBI PMU: error %d",
-                       cs->cpu_index, (int)calls[i].fid, (int)calls[i].error);
+                       hart->cs->cpu_index, (int)hart->calls[i].fid,
+                       (int)hart->calls[i].error);
             ret = -EIO;
         }
     }
     return ret;
+}
+
+/* The same, of one hart that is to make them */
+static int call_all(CPUState *cs, RISCVSBICall *calls, unsigned num,
+                    unsigned may_fail, Error **errp)
+{
+    RISCVHartCalls hart = { .cs = cs, .calls = calls, .num = num };
+
+    kvm_riscv_vcpu_call_sbi(&hart, 1);
+    return check_calls(&hart, may_fail, errp);
+}
+
+/* Calls that several harts make at once, @num each */
+typedef struct Batch {
+    RISCVHartCalls *each;
+    RISCVSBICall *calls;
+    unsigned harts;
+} Batch;
+
+static void batch_init(Batch *batch, GPtrArray *harts, unsigned num)
+{
+    batch->harts = harts->len;
+    batch->each = g_new0(RISCVHartCalls, harts->len);
+    batch->calls = g_new0(RISCVSBICall, harts->len * num);
+    for (unsigned i = 0; i < harts->len; i++) {
+        batch->each[i] = (RISCVHartCalls) {
+            .cs = harts->pdata[i], .calls = batch->calls + i * num, .num = num,
+        };
+    }
+}
+
+static void batch_run(Batch *batch)
+{
+    kvm_riscv_vcpu_call_sbi(batch->each, batch->harts);
+}
+
+static void batch_free(Batch *batch)
+{
+    g_free(batch->each);
+    g_free(batch->calls);
 }
 
 int kvm_riscv_sbi_pmu_learn(CPUState *cs, Error **errp)
@@ -161,13 +202,8 @@ static int look_again(CPUState *cs, uint64_t stopped, uint64_t *in_use,
  * A counter of the hardware that is not in use cannot be read.  For one of the
  * SBI's own Linux 6.12 does not look (docs/kernel-facts.md); it is stopped.
  */
-int kvm_riscv_sbi_pmu_look(CPUState *cs, uint64_t *in_use, bool *has_area,
-                           Error **errp)
+static void look_calls(RISCVSBICall *call)
 {
-    RISCVSBICall calls[2 + RISCV_PMU_MAX_COUNTERS], *call = calls;
-    uint64_t stopped = 0;
-    int ret;
-
     *call++ = stop(NO_COUNTER, STOP_TAKE_SNAPSHOT);
     for (unsigned i = 0; i < counters.num; i++) {
         bool read = i != NO_COUNTER && !(counters.firmware & BIT_ULL(i));
@@ -176,11 +212,17 @@ int kvm_riscv_sbi_pmu_look(CPUState *cs, uint64_t *in_use, bool *has_area,
                        : stop(i, 0);
     }
     /* Says whether any is in use. */
-    *call++ = pmu_call(PMU_COUNTER_STOP, 0, counters.firmware, 0, 0);
-    ret = call_all(cs, calls, call - calls, call - calls, errp);
+    *call = pmu_call(PMU_COUNTER_STOP, 0, counters.firmware, 0, 0);
+}
 
-    *has_area = calls[0].error == 0;
-    *in_use = 0;
+static int look_at(RISCVHartCalls *hart, RISCVPMUUse *use, Error **errp)
+{
+    const RISCVSBICall *calls = hart->calls;
+    int ret = check_calls(hart, hart->num, errp);
+    uint64_t stopped = 0;
+
+    use->has_area = calls[0].error == 0;
+    use->counters = 0;
     for (unsigned i = 0; i < counters.num; i++) {
         int64_t error = calls[1 + i].error;
 
@@ -189,52 +231,112 @@ int kvm_riscv_sbi_pmu_look(CPUState *cs, uint64_t *in_use, bool *has_area,
         }
         if (counters.firmware & BIT_ULL(i)) {
             stopped |= error == 0 ? BIT_ULL(i) : 0;
-            *in_use |= error == PMU_ALREADY_STOPPED ? BIT_ULL(i) : 0;
+            use->counters |= error == PMU_ALREADY_STOPPED ? BIT_ULL(i) : 0;
         } else {
-            *in_use |= error == 0 ? BIT_ULL(i) : 0;
+            use->counters |= error == 0 ? BIT_ULL(i) : 0;
         }
     }
-    if (stopped && (ret < 0 || call[-1].error)) {
-        ret = look_again(cs, stopped, in_use, ret < 0 ? NULL : errp) ?: ret;
+    if (stopped && (ret < 0 || calls[hart->num - 1].error)) {
+        ret = look_again(hart->cs, stopped, &use->counters,
+                         ret < 0 ? NULL : errp) ?: ret;
     }
-    trace_kvm_riscv_pmu_look(cs->cpu_index, *in_use, *has_area);
+    trace_kvm_riscv_pmu_look(hart->cs->cpu_index, use->counters, use->has_area);
     return ret;
 }
 
-int kvm_riscv_sbi_pmu_mark(CPUState *cs, uint64_t value, uint64_t *first,
+int kvm_riscv_sbi_pmu_look(GPtrArray *harts, RISCVPMUUse *use, Error **errp)
+{
+    Batch batch;
+    int ret = 0;
+
+    batch_init(&batch, harts, counters.num + 2);
+    for (unsigned i = 0; i < harts->len; i++) {
+        look_calls(batch.each[i].calls);
+    }
+    batch_run(&batch);
+    /* Each of them, whatever comes of another: none may be left stopped. */
+    for (unsigned i = 0; i < harts->len; i++) {
+        ret = look_at(&batch.each[i], &use[i], ret ? NULL : errp) ?: ret;
+    }
+    batch_free(&batch);
+    return ret;
+}
+
+#define MARK_CALLS      6
+#define MARK_READ       2
+#define UNMARK_CALLS    3
+
+static void mark_calls(RISCVSBICall *calls, uint64_t value)
+{
+    unsigned counter = ctz64(counters.firmware);
+
+    calls[0] = pmu_call(PMU_COUNTER_CFG_MATCH, counter, 1, 0, QUIET_EVENT);
+    /* KVM reads the area, and takes its first value for the counter's. */
+    calls[1] = start(counter, START_INIT_SNAPSHOT, 0);
+    calls[MARK_READ] = pmu_call(PMU_COUNTER_FW_READ, counter, 0, 0, 0);
+    calls[3] = stop(counter, 0);
+    calls[4] = start(counter, START_SET_INIT_VALUE, value);
+    calls[5] = stop(counter, STOP_TAKE_SNAPSHOT);
+}
+
+int kvm_riscv_sbi_pmu_mark(GPtrArray *harts, uint64_t value, uint64_t *first,
                            Error **errp)
 {
-    unsigned counter = ctz64(counters.firmware);
-    RISCVSBICall calls[] = {
-        pmu_call(PMU_COUNTER_CFG_MATCH, counter, 1, 0, QUIET_EVENT),
-        /* KVM reads the area, and takes its first value for the counter's. */
-        start(counter, START_INIT_SNAPSHOT, 0),
-        pmu_call(PMU_COUNTER_FW_READ, counter, 0, 0, 0),
-        stop(counter, 0),
-        start(counter, START_SET_INIT_VALUE, value),
-        stop(counter, STOP_TAKE_SNAPSHOT),
-    };
-    int ret = call_all(cs, calls, ARRAY_SIZE(calls), 0, errp);
+    Batch batch;
+    int ret = 0;
 
-    *first = calls[2].value;
+    batch_init(&batch, harts, MARK_CALLS);
+    for (unsigned i = 0; i < harts->len; i++) {
+        mark_calls(batch.each[i].calls, value + i);
+    }
+    batch_run(&batch);
+    for (unsigned i = 0; i < harts->len; i++) {
+        first[i] = batch.each[i].calls[MARK_READ].value;
+        ret = check_calls(&batch.each[i], 0, ret ? NULL : errp) ?: ret;
+    }
+    /* Harts that have the same area may have read each other's values. */
+    for (unsigned i = 0; i < harts->len; i++) {
+        while (first[i] - value < harts->len) {
+            first[i] = first[first[i] - value];
+        }
+    }
+    batch_free(&batch);
     return ret;
 }
 
-int kvm_riscv_sbi_pmu_unmark(CPUState *cs, uint64_t first, Error **errp)
+static void unmark_calls(RISCVSBICall *calls, uint64_t first)
 {
     unsigned counter = ctz64(counters.firmware);
-    RISCVSBICall calls[] = {
-        start(counter, START_SET_INIT_VALUE, first),
-        stop(counter, STOP_TAKE_SNAPSHOT),
-        /* Says that it is stopped already, and frees it. */
-        stop(counter, STOP_RESET),
-    };
 
-    /* It must not be left undone, and can be done twice. */
-    if (call_all(cs, calls, ARRAY_SIZE(calls), 1, NULL) == 0) {
-        return 0;
+    calls[0] = start(counter, START_SET_INIT_VALUE, first);
+    calls[1] = stop(counter, STOP_TAKE_SNAPSHOT);
+    /* Says that it is stopped already, and frees it. */
+    calls[2] = stop(counter, STOP_RESET);
+}
+
+int kvm_riscv_sbi_pmu_unmark(GPtrArray *harts, const uint64_t *first,
+                             Error **errp)
+{
+    Batch batch;
+    int ret = 0;
+
+    batch_init(&batch, harts, UNMARK_CALLS);
+    for (unsigned i = 0; i < harts->len; i++) {
+        unmark_calls(batch.each[i].calls, first[i]);
     }
-    return call_all(cs, calls, ARRAY_SIZE(calls), 1, errp);
+    batch_run(&batch);
+    for (unsigned i = 0; i < harts->len; i++) {
+        RISCVHartCalls *hart = &batch.each[i];
+
+        /* It must not be left undone, and can be done twice. */
+        if (check_calls(hart, 1, NULL) < 0) {
+            unmark_calls(hart->calls, first[i]);
+            ret = call_all(hart->cs, hart->calls, UNMARK_CALLS, 1,
+                           ret ? NULL : errp) ?: ret;
+        }
+    }
+    batch_free(&batch);
+    return ret;
 }
 
 static RISCVSBICall set_area(uint64_t area)

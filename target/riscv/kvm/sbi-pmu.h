@@ -30,18 +30,30 @@ const RISCVPMUCounters *kvm_riscv_sbi_pmu_counters(void);
 /* Asks for the counters that there are, once; before all that follows. */
 int kvm_riscv_sbi_pmu_learn(CPUState *cs, Error **errp);
 
-/* Which counters are in use, a bit each, and whether there is an area */
-int kvm_riscv_sbi_pmu_look(CPUState *cs, uint64_t *in_use, bool *has_area,
-                           Error **errp);
+/**
+ * struct RISCVPMUUse - what a hart has in use
+ * @counters: a bit each
+ * @has_area: whether there is a snapshot area
+ */
+typedef struct RISCVPMUUse {
+    uint64_t counters;
+    bool has_area;
+} RISCVPMUUse;
+
+/* Looks at all @harts at once; @use has one for each. */
+int kvm_riscv_sbi_pmu_look(GPtrArray *harts, RISCVPMUUse *use, Error **errp);
 
 /*
- * Has KVM write @value into the area, and nothing else that was not there.
- * No counter is in use: one of the SBI's own is taken for it, until the second
- * puts back @first, what had been there.
+ * Has KVM write a value into the area of each of @harts, all at once: @value
+ * and those after it.  Nothing else is written that was not there.  No counter
+ * is in use: one of the SBI's own is taken for it, until the second puts back
+ * @first, what had been there.  The second has to be called also where the
+ * first has failed.
  */
-int kvm_riscv_sbi_pmu_mark(CPUState *cs, uint64_t value, uint64_t *first,
+int kvm_riscv_sbi_pmu_mark(GPtrArray *harts, uint64_t value, uint64_t *first,
                            Error **errp);
-int kvm_riscv_sbi_pmu_unmark(CPUState *cs, uint64_t first, Error **errp);
+int kvm_riscv_sbi_pmu_unmark(GPtrArray *harts, const uint64_t *first,
+                             Error **errp);
 
 /* @area: a guest physical address, or RISCV_PMU_NO_AREA; KVM empties it. */
 int kvm_riscv_sbi_pmu_set_area(CPUState *cs, uint64_t area, Error **errp);

@@ -276,9 +276,9 @@ void kvm_riscv_vcpu_finish_start(CPUState *cs)
 #define LOOP            0x0000006f
 
 /*
- * Where they lie, and behind them calls of the SBI; the one after the last has
- * extension 0 and the address of the store.  Which one is next is in memory:
- * an entry that is repeated makes none twice.
+ * Where they lie for each hart, and behind them calls of the SBI; the one after
+ * the last has extension 0 and the address of the store.  Which one is next is
+ * in memory: an entry that is repeated makes none twice.
  */
 #define ENTER_BYTES     (16 * KiB)
 #define NEXT_OFFSET     120
@@ -316,13 +316,26 @@ QEMU_BUILD_BUG_ON(CALLS_OFFSET + (RISCV_SBI_CALLS_MAX + 1) *
 #define ENTER_LIMIT_S   10
 
 typedef struct EnterOnce {
-    uint64_t code_gpa;
-    uint64_t store_gpa;
     Error **errp;
     int ret;
 } EnterOnce;
 
-static int run_enter_code(CPUState *cs, const EnterOnce *enter, Error **errp)
+/* The pages of entries, where the guest has them */
+static struct {
+    /* For good: a slot that cannot be removed is taken again by the next. */
+    void *code;
+    uint64_t size;
+    uint64_t code_gpa;
+    uint64_t store_gpa;
+    unsigned users;
+} enter_pages;
+
+static uint64_t enter_offset(CPUState *cs)
+{
+    return cs->cpu_index * ENTER_BYTES;
+}
+
+static int run_enter_code(CPUState *cs, Error **errp)
 {
     struct itimerspec left = { .it_value.tv_sec = ENTER_LIMIT_S };
     struct kvm_run *run = cs->kvm_run;
@@ -346,7 +359,7 @@ static int run_enter_code(CPUState *cs, const EnterOnce *enter, Error **errp)
         return -EBUSY;
     }
     if (ret < 0 || run->exit_reason != KVM_EXIT_MMIO ||
-        run->mmio.phys_addr != enter->store_gpa) {
+        run->mmio.phys_addr != enter_pages.store_gpa) {
         error_setg(errp, "hart %d cannot enter the guest on a page of QEMU's "
                    "(KVM_RUN: %d, exit reason %u)", cs->cpu_index, ret,
                    run->exit_reason);
@@ -368,13 +381,13 @@ static int run_enter_code(CPUState *cs, const EnterOnce *enter, Error **errp)
 }
 
 /* In hwaccel a hart may have its file on another CPU than its thread is on. */
-static int run_where_file_is(CPUState *cs, const EnterOnce *enter, Error **errp)
+static int run_where_file_is(CPUState *cs, Error **errp)
 {
     RISCVCPUSearch search = { };
-    int ret = run_enter_code(cs, enter, errp);
+    int ret = run_enter_code(cs, errp);
 
     while (ret == -EBUSY && kvm_riscv_no_file_bind(cs, &search)) {
-        ret = run_enter_code(cs, enter, errp);
+        ret = run_enter_code(cs, errp);
         kvm_riscv_no_file_unbind(cs, &search);
     }
     return ret;
@@ -385,19 +398,14 @@ static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
     EnterOnce *enter = arg.host_ptr;
     KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
     const uint64_t ours[ARRAY_SIZE(enter_reg)] = {
-        enter->code_gpa, enter->store_gpa,
+        enter_pages.code_gpa + enter_offset(cs), enter_pages.store_gpa,
     };
     unsigned tries = 0;
     long began;
 
-    /* Only run_enter_code() may answer -EBUSY. */
     enter->ret = -EIO;
-    /* Kernels that leave CSRs alone (stale-csrs.c) all reset vCPUs whole. */
-    if (kvm_riscv_vcpu_is_reset_whole()) {
-        kvm_riscv_stale_csrs_prepare();
-        if (vcpu->ran) {
-            kvm_riscv_stale_csrs_forget(cs);
-        }
+    if (vcpu->ran) {
+        kvm_riscv_stale_csrs_forget(cs);
     }
     if (kvm_riscv_vcpu_put_owed(cs, enter->errp) < 0) {
         return;
@@ -409,10 +417,11 @@ static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
     do {
         if (set_enter_state(cs, ours, vcpu->owed->list, vcpu->regs.reset,
                             KVM_MP_STATE_RUNNABLE, enter->errp) < 0) {
+            enter->ret = -EIO;
             break;
         }
         began = kvm_riscv_stale_csrs_begin();
-        enter->ret = run_where_file_is(cs, enter, enter->errp);
+        enter->ret = run_where_file_is(cs, enter->errp);
     } while (!kvm_riscv_stale_csrs_end(cs, began, tries++) && enter->ret == 0);
     if (kvm_riscv_vcpu_put_owed(cs, enter->ret == -EIO
                                 ? NULL : enter->errp) < 0) {
@@ -436,23 +445,14 @@ static uint64_t find_hole(uint64_t start, uint64_t size)
     }
 }
 
-/* The page of entries, where the guest has it */
-static struct {
-    /* For good: a slot that cannot be removed is taken again by the next. */
-    void *code;
-    uint64_t code_gpa;
-    uint64_t store_gpa;
-    unsigned users;
-} enter_page;
-
 static int set_enter_slot(uint64_t size)
 {
     struct kvm_userspace_memory_region slot = {
         /* The last one; kvm-all.c gives out the first. */
         .slot = kvm_check_extension(kvm_state, KVM_CAP_NR_MEMSLOTS) - 1,
         .memory_size = size,
-        .guest_phys_addr = enter_page.code_gpa,
-        .userspace_addr = (uintptr_t)enter_page.code,
+        .guest_phys_addr = enter_pages.code_gpa,
+        .userspace_addr = (uintptr_t)enter_pages.code,
     };
 
     return kvm_vm_ioctl(kvm_state, KVM_SET_USER_MEMORY_REGION, &slot);
@@ -461,23 +461,32 @@ static int set_enter_slot(uint64_t size)
 int kvm_riscv_vcpu_begin_entries(Error **errp)
 {
     uint64_t page = qemu_real_host_page_size();
+    CPUState *cs;
     int ret;
 
-    if (enter_page.users++) {
+    if (enter_pages.users++) {
         return 0;
     }
-    if (!enter_page.code) {
-        enter_page.code = qemu_memalign(page, ENTER_BYTES);
-        memset(enter_page.code, 0, ENTER_BYTES);
+    if (!enter_pages.code) {
+        CPU_FOREACH(cs) {
+            enter_pages.size = MAX(enter_pages.size,
+                                   enter_offset(cs) + ENTER_BYTES);
+        }
+        enter_pages.code = qemu_memalign(page, enter_pages.size);
     }
-    enter_page.code_gpa = find_hole(0, ENTER_BYTES);
-    enter_page.store_gpa = find_hole(enter_page.code_gpa + ENTER_BYTES, page);
-    ret = set_enter_slot(ENTER_BYTES);
+    enter_pages.code_gpa = find_hole(0, enter_pages.size);
+    enter_pages.store_gpa = find_hole(enter_pages.code_gpa + enter_pages.size,
+                                      page);
+    ret = set_enter_slot(enter_pages.size);
     if (ret < 0) {
-        error_setg_errno(errp, -ret, "no KVM memory slot for a page at 0x%"
-                         PRIx64, enter_page.code_gpa);
-        enter_page.users--;
+        error_setg_errno(errp, -ret, "no KVM memory slot for pages at 0x%"
+                         PRIx64, enter_pages.code_gpa);
+        enter_pages.users--;
         return -EIO;
+    }
+    /* Kernels that leave CSRs alone (stale-csrs.c) all reset vCPUs whole. */
+    if (kvm_riscv_vcpu_is_reset_whole()) {
+        kvm_riscv_stale_csrs_prepare();
     }
     return 0;
 }
@@ -486,48 +495,51 @@ int kvm_riscv_vcpu_end_entries(Error **errp)
 {
     int ret;
 
-    if (--enter_page.users) {
+    if (--enter_pages.users) {
         return 0;
     }
     ret = set_enter_slot(0);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "the KVM memory slot at 0x%" PRIx64
-                         " cannot be removed", enter_page.code_gpa);
+                         " cannot be removed", enter_pages.code_gpa);
         return -EIO;
     }
     return 0;
 }
 
 /*
- * Has the vCPU enter the guest for instructions that end with one store.
- * @calls: for call_insns, or NULL; gets their results
+ * What the vCPU is to do: instructions that end with one store.
+ * @calls: for call_insns, or NULL
  */
-static int enter(CPUState *cs, const uint32_t *insns, size_t bytes,
-                 RISCVSBICall *calls, unsigned num, Error **errp)
+static void put_code(CPUState *cs, const uint32_t *insns, size_t bytes,
+                     const RISCVSBICall *calls, unsigned num)
 {
-    EnterOnce enter = { .errp = errp };
-    void *code;
+    void *code = enter_pages.code + enter_offset(cs);
 
-    if (kvm_riscv_vcpu_begin_entries(errp) < 0) {
-        return -EIO;
-    }
-    enter.code_gpa = enter_page.code_gpa;
-    enter.store_gpa = enter_page.store_gpa;
-    code = enter_page.code;
     memcpy(code, insns, bytes);
     flush_idcache_range((uintptr_t)code, (uintptr_t)code, bytes);
     if (calls) {
         RISCVSBICall *last;
 
         g_assert(num <= RISCV_SBI_CALLS_MAX);
-        stq_le_p(code + NEXT_OFFSET, enter.code_gpa + CALLS_OFFSET);
+        stq_le_p(code + NEXT_OFFSET,
+                 enter_pages.code_gpa + enter_offset(cs) + CALLS_OFFSET);
         last = mempcpy(code + CALLS_OFFSET, calls, num * sizeof(*calls));
-        *last = (RISCVSBICall) { .fid = enter.store_gpa };
+        *last = (RISCVSBICall) { .fid = enter_pages.store_gpa };
     }
+}
+
+/* Has the vCPU enter the guest for @insn and one store. */
+static int enter_once(CPUState *cs, uint32_t insn, Error **errp)
+{
+    const uint32_t insns[] = { insn, SW_ZERO_A0, LOOP };
+    EnterOnce enter = { .errp = errp };
+
+    if (kvm_riscv_vcpu_begin_entries(errp) < 0) {
+        return -EIO;
+    }
+    put_code(cs, insns, sizeof(insns), NULL, 0);
     run_on_cpu(cs, do_enter_once, RUN_ON_CPU_HOST_PTR(&enter));
-    if (calls) {
-        memcpy(calls, code + CALLS_OFFSET, num * sizeof(*calls));
-    }
     if (kvm_riscv_vcpu_end_entries(enter.ret == -EIO ? NULL : errp) < 0) {
         return -EIO;
     }
@@ -535,18 +547,87 @@ static int enter(CPUState *cs, const uint32_t *insns, size_t bytes,
     return enter.ret;
 }
 
-/* Has the vCPU enter the guest for @insn and one store. */
-static int enter_once(CPUState *cs, uint32_t insn, Error **errp)
-{
-    const uint32_t insns[] = { insn, SW_ZERO_A0, LOOP };
+typedef struct CallSBI {
+    EnterOnce enter;
+    unsigned *left;
+    QemuCond *done;
+} CallSBI;
 
-    return enter(cs, insns, sizeof(insns), NULL, 0, errp);
+/* Nothing of an entry is another hart's. */
+static void do_call_sbi(CPUState *cs, run_on_cpu_data arg)
+{
+    CallSBI *call = arg.host_ptr;
+
+    bql_unlock();
+    do_enter_once(cs, RUN_ON_CPU_HOST_PTR(&call->enter));
+    bql_lock();
+    if (--*call->left == 0) {
+        qemu_cond_signal(call->done);
+    }
 }
 
-int kvm_riscv_vcpu_call_sbi(CPUState *cs, RISCVSBICall *calls, unsigned num,
-                            Error **errp)
+static void run_calls(RISCVHartCalls *each, unsigned num)
 {
-    return enter(cs, call_insns, sizeof(call_insns), calls, num, errp);
+    g_autofree CallSBI *call = g_new0(CallSBI, num);
+    unsigned left = num;
+    QemuCond done;
+
+    qemu_cond_init(&done);
+    for (unsigned i = 0; i < num; i++) {
+        call[i] = (CallSBI) {
+            .enter.errp = &each[i].err, .left = &left, .done = &done,
+        };
+        async_run_on_cpu(each[i].cs, do_call_sbi,
+                         RUN_ON_CPU_HOST_PTR(&call[i]));
+    }
+    while (left) {
+        qemu_cond_wait_bql(&done);
+    }
+    qemu_cond_destroy(&done);
+    for (unsigned i = 0; i < num; i++) {
+        each[i].ret = call[i].enter.ret;
+    }
+}
+
+void kvm_riscv_vcpu_call_sbi(RISCVHartCalls *each, unsigned num)
+{
+    Error *err = NULL;
+
+    if (kvm_riscv_vcpu_begin_entries(&err) < 0) {
+        for (unsigned i = 0; i < num; i++) {
+            each[i].ret = -EIO;
+            each[i].err = error_copy(err);
+        }
+        error_free(err);
+        return;
+    }
+    for (unsigned i = 0; i < num; i++) {
+        put_code(each[i].cs, call_insns, sizeof(call_insns), each[i].calls,
+                 each[i].num);
+    }
+    if (num == 1 && qemu_cpu_is_self(each->cs)) {
+        EnterOnce enter = { .errp = &each->err };
+
+        do_enter_once(each->cs, RUN_ON_CPU_HOST_PTR(&enter));
+        each->ret = enter.ret;
+    } else {
+        run_calls(each, num);
+    }
+    for (unsigned i = 0; i < num; i++) {
+        memcpy(each[i].calls,
+               enter_pages.code + enter_offset(each[i].cs) + CALLS_OFFSET,
+               each[i].num * sizeof(*each[i].calls));
+        trace_kvm_riscv_vcpu_enter_once(each[i].cs->cpu_index, each[i].ret);
+    }
+    if (kvm_riscv_vcpu_end_entries(&err) < 0) {
+        for (unsigned i = 0; i < num; i++) {
+            if (each[i].ret != -EIO) {
+                each[i].ret = -EIO;
+                each[i].err = error_copy(err);
+            }
+        }
+        error_free(err);
+    }
 }
 
 /*

@@ -33,7 +33,7 @@ int kvm_riscv_vcpu_wait_once(CPUState *cs, int64_t until, Error **errp);
 /**
  * kvm_riscv_vcpu_begin_entries, kvm_riscv_vcpu_end_entries
  *
- * Around several entries, which are cheaper so: the guest has the page all the
+ * Around several entries, which are cheaper so: the guest has the pages all the
  * while.  With the BQL held.  Return 0 or a negative errno; each beginning that
  * succeeds needs its end.
  */
@@ -56,19 +56,34 @@ typedef struct RISCVSBICall {
 #define RISCV_SBI_CALLS_MAX 252
 
 /**
- * kvm_riscv_vcpu_call_sbi - have the vCPU make calls of the SBI
+ * struct RISCVHartCalls - the calls that one hart makes
  * @calls: at most RISCV_SBI_CALLS_MAX, of an extension that KVM itself serves
+ * @ret: 0, -EBUSY (without an error) where the guest interrupt file that
+ *     hwaccel demands is not to be had, or another negative errno
+ * @err: with the latter
  *
- * In one entry into the guest, on a page of QEMU's.  With the BQL held, the
- * guest not running, from outside the vCPU's thread; the vCPU's external
- * interrupt must be evaluated again before it runs (kvm_riscv_aia_put_vcpu()).
- *
- * Returns 0, -EBUSY (without an error) where the guest interrupt file that
- * hwaccel demands is not to be had, or another negative errno.  Where that is
- * an error the calls may have been made all the same: then their answers tell.
+ * Where there is an error the calls may have been made all the same: then their
+ * answers tell.
  */
-int kvm_riscv_vcpu_call_sbi(CPUState *cs, RISCVSBICall *calls, unsigned num,
-                            Error **errp);
+typedef struct RISCVHartCalls {
+    CPUState *cs;
+    RISCVSBICall *calls;
+    unsigned num;
+    int ret;
+    Error *err;
+} RISCVHartCalls;
+
+/**
+ * kvm_riscv_vcpu_call_sbi - have vCPUs make calls of the SBI
+ * @each: the calls of @num harts, with @ret 0 and @err NULL
+ *
+ * Each in one entry into the guest, on a page of QEMU's; all at once, in the
+ * vCPUs' own threads.  With the BQL held, which is released meanwhile, and the
+ * guest not running; one hart may be that of this thread.  The external
+ * interrupts must be evaluated again before the harts run
+ * (kvm_riscv_aia_put_vcpu()).
+ */
+void kvm_riscv_vcpu_call_sbi(RISCVHartCalls *each, unsigned num);
 
 /**
  * kvm_riscv_vcpu_put_owed - give the guest back what an entry or a wait has

@@ -57,51 +57,49 @@ static int is_offered(CPUState *cs, Error **errp)
     return value != 0;
 }
 
+/* Marks the areas of @harts, finds them, and puts back what was there. */
+static bool search_areas(GPtrArray *harts, uint64_t *areas, Error **errp)
+{
+    g_autofree uint64_t *first = g_new0(uint64_t, harts->len);
+    uint64_t value;
+    int ret;
+
+    for (unsigned i = 0; i < harts->len; i++) {
+        areas[i] = RISCV_PMU_NO_AREA;
+    }
+    qemu_guest_getrandom_nofail(&value, sizeof(value));
+    ret = kvm_riscv_sbi_pmu_mark(harts, value, first, errp);
+    if (ret == 0) {
+        kvm_riscv_ram_find_words(AREA_BYTES, AREA_VALUE_OFFSET, value,
+                                 harts->len, areas);
+    }
+    return kvm_riscv_sbi_pmu_unmark(harts, first, ret ? NULL : errp) == 0 &&
+           ret == 0;
+}
+
 /*
- * One search for all @harts.  Where several have the same area the last one is
+ * One search for all @harts.  Where several have the same area one of them is
  * found, and the others without it the next time.
  */
 static bool find_areas(GPtrArray *harts, Error **errp)
 {
     while (harts->len) {
         g_autofree uint64_t *areas = g_new(uint64_t, harts->len);
-        unsigned marked = 0;
-        uint64_t first;
-        bool ok = true, found = false;
+        unsigned before = harts->len;
 
-        qemu_guest_getrandom_nofail(&first, sizeof(first));
-        for (unsigned i = 0; i < harts->len; i++) {
-            areas[i] = RISCV_PMU_NO_AREA;
+        if (!search_areas(harts, areas, errp)) {
+            return false;
         }
-        while (ok && marked < harts->len) {
-            CPUState *cs = harts->pdata[marked];
-
-            ok = kvm_riscv_sbi_pmu_mark(cs, first + marked,
-                                        &get_pmu(cs)->first_value, errp) == 0;
-            marked++;
-        }
-        if (ok) {
-            kvm_riscv_ram_find_words(AREA_BYTES, AREA_VALUE_OFFSET, first,
-                                     harts->len, areas);
-        }
-        /* In the reverse order: what a later one has found is put back. */
-        for (unsigned i = marked; i-- > 0; ) {
+        for (unsigned i = before; i-- > 0; ) {
             CPUState *cs = harts->pdata[i];
 
-            if (kvm_riscv_sbi_pmu_unmark(cs, get_pmu(cs)->first_value,
-                                         ok ? errp : NULL) < 0) {
-                ok = false;
-            } else if (areas[i] != RISCV_PMU_NO_AREA) {
+            if (areas[i] != RISCV_PMU_NO_AREA) {
                 get_pmu(cs)->area = areas[i];
                 trace_kvm_riscv_pmu_area(cs->cpu_index, areas[i]);
                 g_ptr_array_remove_index(harts, i);
-                found = true;
             }
         }
-        if (!ok) {
-            return false;
-        }
-        if (!found) {
+        if (harts->len == before) {
             error_setg(errp, "the snapshot area of the performance counters "
                        "of hart %d (SBI PMU) is not found, since it does not "
                        "begin at a page as it has to",
@@ -154,21 +152,20 @@ static GPtrArray *get_harts(Error **errp)
 
 static bool ask_harts(GPtrArray *harts, Error **errp)
 {
+    g_autofree RISCVPMUUse *use = g_new0(RISCVPMUUse, harts->len);
     g_autoptr(GPtrArray) with_area = g_ptr_array_new();
     g_autoptr(GString) open = g_string_new("");
 
+    if (kvm_riscv_sbi_pmu_learn(harts->pdata[0], errp) < 0 ||
+        kvm_riscv_sbi_pmu_look(harts, use, errp) < 0) {
+        return false;
+    }
     for (unsigned i = 0; i < harts->len; i++) {
         CPUState *cs = harts->pdata[i];
-        uint64_t in_use;
-        bool has_area;
 
-        if (kvm_riscv_sbi_pmu_learn(cs, errp) < 0 ||
-            kvm_riscv_sbi_pmu_look(cs, &in_use, &has_area, errp) < 0) {
-            return false;
-        }
-        if (in_use) {
-            append_counters(open, cs->cpu_index, in_use);
-        } else if (has_area) {
+        if (use[i].counters) {
+            append_counters(open, cs->cpu_index, use[i].counters);
+        } else if (use[i].has_area) {
             g_ptr_array_add(with_area, cs);
         }
     }

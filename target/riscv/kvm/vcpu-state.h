@@ -53,7 +53,6 @@ typedef struct RISCVNoFile {
  * @stream_area: what the stream holds
  * @stream_num, @stream_firmware: likewise, how many counters the source's vCPU
  *     has, and which of them are the SBI's own, a bit each; 0: nobody has asked
- * @first_value: what the area had where it was marked
  */
 typedef struct RISCVPMU {
     bool asked;
@@ -62,7 +61,6 @@ typedef struct RISCVPMU {
     uint64_t stream_area;
     uint32_t stream_num;
     uint64_t stream_firmware;
-    uint64_t first_value;
 } RISCVPMU;
 
 /**

@@ -58,6 +58,7 @@ static bool may_fail(const Access *a)
 
 void log_accesses(AIAWatched *w)
 {
+    w->fault->guest_only = true;
     aia_watched_arm(w, FAULT_ANY, 0, 0, 0, 0, 0);
 }
 
@@ -115,6 +116,7 @@ GArray *sample_accesses(const GArray *all, unsigned num)
 
 void arm_access(AIAWatched *w, const Access *a, int error)
 {
+    w->fault->guest_only = true;
     aia_watched_arm(w, a->request, UINT64_MAX, a->subject, a->nth, 1, error);
 }
 

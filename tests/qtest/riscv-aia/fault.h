@@ -32,6 +32,7 @@ typedef struct FaultRun {
  * @nth: of these the one that fails, from 1; 0 for none
  * @times: so many fail, from @nth on
  * @error: errno of the failure; 0 to let them through and only set @heap
+ * @guest_only: calls for a virtual machine that is not the guest's do not count
  * @calls: the library's: how many have counted
  * @failed: the library's: how many of them were to fail
  * @heap: the library's: bytes that malloc() had given out at the last of those
@@ -53,7 +54,9 @@ typedef struct FaultRun {
  * @delay_ms: so long each of them waits first
  * @run: the library's: the thread and the CPU of the host of each
  * @call: the library's: those that counted; the subject is the id of a
- *     register, or group << 32 | attr of an attribute
+ *     register, group << 32 | attr of an attribute, or whether it is a stopped
+ *     hart that KVM_RUN is called for: how often that is does not follow from
+ *     what was asked for
  */
 typedef struct FaultControl {
     uint64_t request;
@@ -62,6 +65,7 @@ typedef struct FaultControl {
     uint32_t nth;
     uint32_t times;
     int32_t error;
+    bool guest_only;
     uint32_t calls;
     uint32_t failed;
     uint64_t heap;

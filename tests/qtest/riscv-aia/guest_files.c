@@ -300,12 +300,16 @@ static int compare_shares(const void *a, const void *b)
 static void check_tries(const char *words)
 {
     const char *event = strstr(words, "kvm_riscv_guest_file_lend ");
-    unsigned harts, tries;
+    const char *asked = strstr(words, "kvm_riscv_pmu_ask ");
+    unsigned harts, tries, us, asked_us;
 
     g_assert_nonnull(event);
+    g_assert_nonnull(asked);
     g_assert_cmpint(sscanf(event, "kvm_riscv_guest_file_lend harts:%u, "
-                           "tries:%u", &harts, &tries), ==, 2);
-    g_test_message("%u harts without a file, %u tries", harts, tries);
+                           "tries:%u, us:%u", &harts, &tries, &us), ==, 3);
+    g_assert_cmpint(sscanf(asked, "kvm_riscv_pmu_ask us:%u", &asked_us), ==, 1);
+    g_test_message("%u harts without a file, %u tries, %u us; SBI PMU: %u us",
+                   harts, tries, us, asked_us);
     g_assert_cmpuint(harts, ==, many.harts - 2 * AIA_MANY_FILES);
     g_assert_cmpuint(tries, <=, 2 + 2 + 2 * harts - 1);
     g_assert_null(strstr(event + 1, "kvm_riscv_guest_file_lend "));

@@ -23,8 +23,11 @@
 #include "qemu/error-report.h"
 #include "qemu/processor.h"
 #include "qemu/thread.h"
+#include "migration/misc.h"
 #include "cpu.h"
 #include "trace/trace-target_riscv_kvm.h"
+#include "../compat.h"
+#include "../vcpu.h"
 #include "faults.h"
 #include "probe-vm.h"
 #include "stale-csrs.h"
@@ -155,10 +158,12 @@ static void *probe_first(void *opaque)
     return NULL;
 }
 
-/* The other vCPU, while one is needed */
+/* The other vCPU, while one is needed; under the BQL */
 static ProbeVM *other;
 /* The CPUs where it was loaded since a vCPU of the guest was in KVM_RUN */
 static cpu_set_t *loaded;
+/* Harts are entered at once; one at a time loads the other vCPU around it. */
+static QemuMutex entry;
 
 static RISCVVerdict probe(Error **errp)
 {
@@ -249,47 +254,83 @@ static void *load_other(void *opaque)
     return NULL;
 }
 
-void kvm_riscv_stale_csrs_forget(CPUState *cs)
+static void load_others(CPUState *cs)
 {
     g_autofree cpu_set_t *cpus = g_malloc(CPUS_SIZE);
+    g_autofree cpu_set_t *left = g_malloc(CPUS_SIZE);
     LoadOther load = { .cpus = cpus };
     QemuThread thread;
 
-    if (!other || !get_cpus(cpus)) {
+    if (!get_cpus(cpus)) {
         return;
     }
     riscv_fault_stale_csrs.active = true;
-    qemu_thread_create(&thread, "riscv-load", load_other, &load,
-                       QEMU_THREAD_JOINABLE);
-    qemu_thread_join(&thread);
+    CPU_AND_S(CPUS_SIZE, left, cpus, loaded);
+    if (!CPU_EQUAL_S(CPUS_SIZE, left, cpus)) {
+        qemu_thread_create(&thread, "riscv-load", load_other, &load,
+                           QEMU_THREAD_JOINABLE);
+        qemu_thread_join(&thread);
+    }
     trace_kvm_riscv_stale_csrs_forget(cs->cpu_index, load.num);
+}
+
+void kvm_riscv_stale_csrs_forget(CPUState *cs)
+{
+    if (other) {
+        QEMU_LOCK_GUARD(&entry);
+        load_others(cs);
+    }
 }
 
 long kvm_riscv_stale_csrs_begin(void)
 {
-    long began = context_switches();
+    long began;
 
-    if (other) {
-        probe_vm_load(other);
+    if (!other) {
+        return 0;
     }
+    qemu_mutex_lock(&entry);
+    began = context_switches();
+    probe_vm_load(other);
     return began;
 }
 
 bool kvm_riscv_stale_csrs_end(CPUState *cs, long began, unsigned tries)
 {
+    bool alone;
+
     if (!other) {
         return true;
     }
     riscv_fault_stale_csrs.active = true;
-    if (probe_vm_load(other) && context_switches() == began) {
-        return true;
+    alone = probe_vm_load(other) && context_switches() == began;
+    if (!alone && tries >= ENTRIES) {
+        kvm_riscv_stale_csrs_entered();
+        load_others(cs);
+        alone = true;
     }
-    if (tries < ENTRIES) {
-        return false;
+    qemu_mutex_unlock(&entry);
+    return alone;
+}
+
+/* What is known before the guest is stopped need not be found out then. */
+static int migration_event(NotifierWithReturn *notifier, MigrationEvent *event,
+                           Error **errp)
+{
+    if (event->type == MIG_EVENT_PRECOPY_SETUP &&
+        kvm_riscv_vcpu_is_reset_whole()) {
+        kvm_riscv_stale_csrs_prepare();
+        kvm_riscv_stale_csrs_release();
     }
-    kvm_riscv_stale_csrs_entered();
-    kvm_riscv_stale_csrs_forget(cs);
-    return true;
+    return 0;
+}
+
+static void init(void)
+{
+    static NotifierWithReturn notifier;
+
+    qemu_mutex_init(&entry);
+    migration_add_notifier(&notifier, migration_event);
 }
 
 RISCVFault riscv_fault_stale_csrs = {
@@ -304,4 +345,5 @@ RISCVFault riscv_fault_stale_csrs = {
     .cost = "a load after each such entry, and at a save on each CPU where a "
             "hart may run",
     .probe = probe,
+    .init = init,
 };
