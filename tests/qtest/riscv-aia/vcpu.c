@@ -243,6 +243,16 @@ static void test_other_counters(const void *opaque)
     aia_files_free(&f);
 }
 
+/* The guest's memory is sent before QEMU asks: so it goes on once where it is. */
+static void save_and_go_on(QTestState *qts)
+{
+    AIAFiles f;
+
+    aia_files_init(&f);
+    aia_save_devices(qts, f.a);
+    aia_files_free(&f);
+}
+
 QTestState *move_counters(QTestState *from, const AIACase *c)
 {
     uint64_t open = read_told(from, 0);
@@ -250,7 +260,11 @@ QTestState *move_counters(QTestState *from, const AIACase *c)
     if (!read_told(from, 1)) {
         g_test_message("without SBI PMU");
     }
-    return open ? stay_with_counters(from, c, open) : run_inner(from, c);
+    if (open) {
+        return stay_with_counters(from, c, open);
+    }
+    save_and_go_on(from);
+    return run_inner(from, c);
 }
 
 /* Where the guest has counters all ways out are blocked, and it goes on. */
