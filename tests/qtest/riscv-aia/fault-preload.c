@@ -43,7 +43,7 @@ static void __attribute__((constructor)) map_control(void)
     }
 }
 
-/* Whether KVM_RUN would have the vCPU of this thread wait, as it was put last */
+/* Whether the vCPU of this thread has been put to wait in KVM_RUN */
 static __thread bool waits;
 
 static uint64_t subject(unsigned long request, const void *arg)

@@ -243,7 +243,7 @@ static void test_other_counters(const void *opaque)
     aia_files_free(&f);
 }
 
-/* The guest's memory is sent before QEMU asks: so it goes on once where it is. */
+/* The memory is sent before QEMU asks: the guest goes on once where it is. */
 static void save_and_go_on(QTestState *qts)
 {
     AIAFiles f;
