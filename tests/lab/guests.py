@@ -38,6 +38,8 @@ class Console:
         # Called with each heartbeat, if set.
         self.on_beat = None
         self._seq = 0
+        # The wires on which a guest that goes back has not done so yet
+        self._returns = set()
         self._log = open(log, 'ab', buffering=0)
         # What has come of a line that is not complete, for each wire.
         self._partial = {}
@@ -65,6 +67,13 @@ class Console:
                 self._log.write(data)
                 self.take(guest, wire, data)
 
+    def expect_return(self):
+        """The guest is to boot, or to be as it was before, once."""
+        self._returns = {'tty', 'beat'}
+
+    def returned(self):
+        return not self._returns
+
     def take(self, guest, wire, data):
         """Data have come from a guest, over one of its wires."""
         data = self._partial.get(wire, b'') + data
@@ -83,6 +92,10 @@ class Console:
                 if m[1] == 'IRQ':
                     self.samples.append(beat)
                     continue
+                if 'beat' in self._returns and self.beats and \
+                   beat['seq'] <= self.beats[-1]['seq']:
+                    self._returns.remove('beat')
+                    self.beats.clear()
                 self.beats.append(beat)
                 if self.on_beat:
                     self.on_beat(beat)
@@ -93,11 +106,15 @@ class Console:
         m = re.fullmatch(r'SEQ (\d+)', text)
         if m:
             last, self._seq = self._seq, int(m[1])
+            if self._seq <= last and 'tty' in self._returns:
+                self._returns.remove('tty')
+                return False
             return self._seq != last + 1
         # From the first heartbeat on, all else that comes over the serial port
         # is the kernel's word on what it does not like.
         return self.TROUBLE.search(text) or (
             self._seq and wire == 'tty' and text and
+            'tty' not in self._returns and
             not text.startswith('SAY ') and not self.HARMLESS.search(text))
 
 
@@ -229,21 +246,24 @@ class Guest(Machine):
     def say(self, text):
         """Sends a line to the guest's serial port, and awaits the answer."""
         seen = len(self.console.lines)
-        self.host.send(self._tty, f'say {text}\n'.encode())
+        self.tell(f'say {text}')
         self.wait(lambda: any(line == f'SAY {text}' for line in
                               self.console.lines[seen:]),
                   60, 'waiting for an answer on its serial port')
 
+    def tell(self, command):
+        """Sends a command of heartbeat.c, and awaits nothing."""
+        self.host.send(self._tty, f'{command}\n'.encode())
+
     def ask(self, command):
         """Sends a command of heartbeat.c; returns what it answers."""
-        def answer():
-            return next((line[len('SAY '):] for line in
-                         self.console.lines[seen:] if line.startswith('SAY ')),
-                        None)
+        def answers():
+            return [line[len('SAY '):] for line in self.console.lines[seen:]
+                    if line.startswith('SAY ')]
         seen = len(self.console.lines)
-        self.host.send(self._tty, f'{command}\n'.encode())
-        return self.wait(answer, 60,
-                         'waiting for an answer on its serial port')
+        self.tell(command)
+        return self.wait(answers, 60,
+                         'waiting for an answer on its serial port')[0]
 
 
 def dead_parts(first, last):

@@ -13,7 +13,8 @@ import time
 from events import LabError
 from places import CACHE, HERE, machine_path
 
-GUEST_MODULES = ('virtio_net', 'virtio_blk')
+GUEST_MODULES = ('virtio_net', 'virtio_blk', 'virtio_balloon', 'virtio_scsi',
+                 'sd_mod')
 DAY = 24 * 3600
 
 

@@ -187,6 +187,20 @@ class Judgement(unittest.TestCase):
                     console.take(None, 'tty', c.encode())
                 self.assertEqual(console.trouble, trouble)
 
+    def test_return(self):
+        """A guest that is to go back does so once, on each wire."""
+        console = guests.Console(os.devnull)
+        console.expect_return()
+        for text in ('SEQ 1\nSEQ 2\n', 'boots\nSEQ 1\nSEQ 2\n'):
+            self.assertFalse(console.returned())
+            console.take(None, 'tty', text.encode())
+            console.take(None, 'beat', b'HB {"seq":1}\nHB {"seq":2}\n')
+        self.assertTrue(console.returned())
+        self.assertEqual([b['seq'] for b in console.beats], [1, 2])
+        self.assertEqual(console.trouble, [])
+        console.take(None, 'tty', b'SEQ 2\nboots\n')
+        self.assertEqual(console.trouble, ['SEQ 2', 'boots'])
+
     def test_corruption(self):
         with self.assertRaisesRegex(lab.LabError, 'hart 0: f7'):
             guests.lost_beats([self.beat(1), self.beat(2) | {

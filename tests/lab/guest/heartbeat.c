@@ -18,7 +18,9 @@
  * counts what was found corrupted, "first_error" describes the first.
  *
  * Lines on standard input: "quit" powers off, "say TEXT" is answered by
- * "SAY TEXT" on standard error, which is the serial port, as the input is.
+ * "SAY TEXT" on standard error, which is the serial port, as the input is, and
+ * "run COMMAND" by what a shell prints, in one such line.  "alarm N" is one of
+ * the real-time clock in N seconds, answered when it is set.
  * Where standard output is another port, each line there has one here, "SEQ 7".
  * More would be too much: the driver prints all that waits with interrupts off,
  * and in an emulated host each byte takes a millisecond or three.
@@ -29,6 +31,7 @@
 #include <fcntl.h>
 #include <linux/membarrier.h>
 #include <linux/perf_event.h>
+#include <linux/rtc.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/ip_icmp.h>
@@ -42,6 +45,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/reboot.h>
 #include <sys/socket.h>
@@ -245,9 +249,54 @@ static void close_counter(int fd)
     dprintf(STDERR_FILENO, "SAY counted %llu\n", (unsigned long long)counted);
 }
 
+static void run(const char *command)
+{
+    FILE *f = popen(command, "r");
+    char said[1024];
+    size_t len = f ? fread(said, 1, sizeof(said) - 1, f) : 0;
+
+    said[len] = '\0';
+    for (char *p = said; (p = strchr(p, '\n')); ) {
+        *p = p[1] ? ' ' : '\0';
+    }
+    dprintf(STDERR_FILENO, "SAY %s\n", said);
+    if (f) {
+        pclose(f);
+    }
+}
+
+static void set_alarm(int seconds)
+{
+    struct rtc_wkalrm alarm = { .enabled = 1 };
+    int fd = open("/dev/rtc0", O_RDONLY);
+    bool set = false;
+
+    if (fd >= 0 && !ioctl(fd, RTC_RD_TIME, &alarm.time)) {
+        struct tm tm = {
+            .tm_sec = alarm.time.tm_sec + seconds,
+            .tm_min = alarm.time.tm_min,
+            .tm_hour = alarm.time.tm_hour,
+            .tm_mday = alarm.time.tm_mday,
+            .tm_mon = alarm.time.tm_mon,
+            .tm_year = alarm.time.tm_year,
+        };
+
+        timegm(&tm);
+        alarm.time.tm_sec = tm.tm_sec;
+        alarm.time.tm_min = tm.tm_min;
+        alarm.time.tm_hour = tm.tm_hour;
+        alarm.time.tm_mday = tm.tm_mday;
+        alarm.time.tm_mon = tm.tm_mon;
+        alarm.time.tm_year = tm.tm_year;
+        set = !ioctl(fd, RTC_WKALM_SET, &alarm);
+    }
+    close(fd);
+    dprintf(STDERR_FILENO, "SAY %s\n", set ? "set" : strerror(errno));
+}
+
 static void *obey(void *opaque)
 {
-    char line[128];
+    char line[256];
     int counter = -1;
 
     while (fgets(line, sizeof(line), stdin)) {
@@ -255,6 +304,10 @@ static void *obey(void *opaque)
             reboot(RB_POWER_OFF);
         } else if (!strncmp(line, "say ", 4)) {
             dprintf(STDERR_FILENO, "SAY %s", line + 4);
+        } else if (!strncmp(line, "run ", 4)) {
+            run(line + 4);
+        } else if (!strncmp(line, "alarm ", 6)) {
+            set_alarm(atoi(line + 6));
         } else if (!strcmp(line, "count\n")) {
             count_instructions();
         } else if (!strcmp(line, "open\n")) {
