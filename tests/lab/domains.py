@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest that libvirt has, and what it needs on the hosts."""
+
+import os
+import struct
+import subprocess
+
+import guests
+import lab
+
+# Host by host, in the order of their addresses.
+HOSTS = ('stable', 'testing')
+
+DOMAIN = '''
+<domain type='kvm'>
+  <name>{name}</name>
+  <memory unit='MiB'>128</memory>
+  {memory}
+  <vcpu>2</vcpu>
+  <cputune>
+    <vcpupin vcpu='0' cpuset='0'/>
+    <vcpupin vcpu='1' cpuset='1'/>
+  </cputune>
+  <os>
+    <type arch='riscv64' machine='virt'>hvm</type>
+    <kernel>/guest/Image</kernel>
+    <initrd>/guest/initrd</initrd>
+    <cmdline>console=ttyS0 quiet panic=-1 HEARTBEAT_PORT=heartbeat \
+HEARTBEAT_NO_VECTOR=1</cmdline>
+  </os>
+  <features><aia value='aplic-imsic'/></features>
+  <cpu mode='host-passthrough'>{cpu}</cpu>
+  <devices>
+    <emulator>/fork/qemu-system-riscv64</emulator>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='qcow2' cache='none'/>
+      <source file='/lan/disk{slot}'/>
+      <target dev='vda' bus='virtio'/>
+    </disk>
+    <controller type='scsi' model='virtio-scsi'/>
+    <interface type='user'>
+      <model type='virtio'/>
+      <rom enabled='no'/>
+    </interface>
+    <serial type='dev'>
+      <source path='/dev/virtio-ports/tty{slot}'/>
+    </serial>
+    <channel type='dev'>
+      <source path='/dev/virtio-ports/beat{slot}'/>
+      <target type='virtio' name='heartbeat'/>
+    </channel>
+  </devices>
+</domain>
+'''
+
+ALLOCATED = ("<memoryBacking><allocation mode='immediate'/>"
+             "</memoryBacking>")
+HUGE = '<memoryBacking><hugepages/></memoryBacking>'
+
+# On a disk of the host, which the hosts do not share
+EXTRA = '''
+<disk type='file' device='disk'>
+  <driver name='qemu' type='raw'/>
+  <source file='/var/lib/libvirt/images/extra'/>
+  <target dev='sda' bus='scsi'/>
+</disk>
+'''
+
+
+def write_qcow2(path):
+    """An image of 512 MiB zeros, with clusters that one L2 table has."""
+    size = 1 << 16
+    tables = 5
+    clusters = size // 8
+    with open(path, 'wb') as f:
+        f.write(struct.pack(
+            '>4sIQIIQIIQQIIQQQQII', b'QFI\xfb', 3, 0, 0, 16, clusters * size,
+            0, 1, 3 * size, size, 1, 0, 0, 0, 0, 0, 4, 104))
+        for cluster, kind, values in (
+                (1, 'Q', (2 * size,)), (2, 'H', [1] * (tables + clusters)),
+                (3, 'Q', (1 << 63 | 4 * size,)),
+                (4, 'Q', (1 << 63 | (tables + i) * size
+                          for i in range(clusters)))):
+            f.seek(cluster * size)
+            f.write(b''.join(struct.pack(f'>{kind}', v) for v in values))
+        f.truncate((tables + clusters) * size)
+    os.chmod(path, 0o666)
+
+
+def certify(path):
+    """A certificate for both hosts."""
+    os.mkdir(path)
+    make = ('openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 '
+            '-noenc -days 2 -subj /CN={0} -keyout {0}-key.pem '
+            '-out {0}-cert.pem {1}').format
+    names = ','.join(f'DNS:{name}' for name in HOSTS)
+    for command in (
+            make('ca', ''),
+            make('server', '-CA ca-cert.pem -CAkey ca-key.pem '
+                 f'-addext subjectAltName={names} '
+                 '-addext basicConstraints=CA:FALSE'),
+            'cp server-cert.pem client-cert.pem',
+            'cp server-key.pem client-key.pem', 'chmod 644 server-key.pem '
+            'client-key.pem'):
+        subprocess.run(command.split(), cwd=path, check=True,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+class Place(guests.Guest):
+    """A domain as one of the hosts has it, or may get it."""
+
+    def __init__(self, host, name, slot, console):
+        self.host = host
+        self.name = name
+        self.slot = slot
+        self.console = console
+        self._tty = host.connect(f'tty{slot}')
+        self._beat = host.connect(f'beat{slot}')
+
+    def listen(self):
+        """What the domain says from now on may come from here."""
+        self.console.remove_feeder(self)
+        self.console.add_feeder(self, self._tty)
+        self.console.add_feeder(self, self._beat, 'beat')
+
+    def close(self):
+        """Frees its wires for the next domain; again does no harm."""
+        if self._tty.fileno() < 0:
+            return
+        self.console.remove_feeder(self)
+        self._tty.close()
+        self._beat.close()
+
+    def wait(self, condition, timeout, what):
+        return self.host.wait(condition, timeout, f'{self.name}: {what}')
+
+    def virsh(self, command, timeout=180):
+        return self.host.check(f'virsh -q {command}', timeout).strip()
+
+    def state(self):
+        status, text = self.host.run(f'virsh -q domstate {self.name}')
+        return text.strip() if status == 0 else 'undefined'
+
+    def log(self):
+        return self.host.check(f'cat /var/log/libvirt/qemu/{self.name}.log')
+
+    @property
+    def uri(self):
+        return f'qemu+tcp://{self.host.name}/system'
+
+    def put(self, name, text):
+        """Writes a file for virsh."""
+        with open(os.path.join(self.host.share, name), 'w',
+                  encoding='utf-8') as f:
+            f.write(text)
+
+    def remove(self):
+        """Ends and forgets the domain here, if there is one."""
+        self.host.run(f'virsh -q destroy {self.name}; '
+                      f'virsh -q undefine --managed-save {self.name}')
+        self.close()
+
+    def _state(self):
+        return f'its log ends:\n{self.log()[-2000:]}'
+
+    def _explain_silence(self, timeout, final):
+        if final or self.state() != 'running':
+            raise lab.LabError(f'{timeout}; {self.state()}; {self._state()}')
