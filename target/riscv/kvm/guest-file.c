@@ -30,7 +30,7 @@
 #include "trace/trace-target_riscv_kvm.h"
 #include "faults/stale-csrs.h"
 #include "guest-file.h"
-#include "vcpu-enter.h"
+#include "vcpu-wait.h"
 
 /* What takes so many times what the operator allows is given up. */
 #define DOWNTIME_LIMITS 10

@@ -8,29 +8,6 @@
 #define RISCV_KVM_VCPU_ENTER_H
 
 /**
- * kvm_riscv_vcpu_take_over - for a thread that calls KVM_RUN in a vCPU's stead
- *
- * Once, before the first kvm_riscv_vcpu_wait_once(): Linux 6.12 lets a new
- * thread wait in KVM_RUN until all CPUs know of it.
- */
-void kvm_riscv_vcpu_take_over(CPUState *cs, Error **errp);
-
-/**
- * kvm_riscv_vcpu_wait_once - KVM_RUN, which does not enter the guest
- * @until: when to give up, of QEMU_CLOCK_REALTIME in us
- *
- * The hart is stopped meanwhile, in the sense of SBI HSM, and then what it was
- * before.  If it is being started, it begins; its interrupt file is where the
- * kernel has it for a vCPU that runs on this CPU of the host.  The machine
- * stands.  In the thread of the vCPU, or in one that has taken it over while
- * the former does not do anything with it.
- *
- * Returns 0, -EBUSY (without an error) where the guest interrupt file that
- * hwaccel demands is not to be had, or another negative errno.
- */
-int kvm_riscv_vcpu_wait_once(CPUState *cs, int64_t until, Error **errp);
-
-/**
  * kvm_riscv_vcpu_begin_entries, kvm_riscv_vcpu_end_entries
  *
  * Around several entries, which are cheaper so: the guest has the pages all the
@@ -102,14 +79,5 @@ int kvm_riscv_vcpu_put_owed(CPUState *cs, Error **errp);
  * 0 or a negative errno.
  */
 int kvm_riscv_vcpu_put_software_interrupt(CPUState *cs, Error **errp);
-
-/**
- * kvm_riscv_vcpu_finish_start - have a hart that is being started begin
- *
- * When the machine stops, before registers are read: after hart_start (SBI HSM,
- * section 9.1) the vCPU takes over its start address only in KVM_RUN.  Reports
- * an error.
- */
-void kvm_riscv_vcpu_finish_start(CPUState *cs);
 
 #endif

@@ -32,6 +32,7 @@
 #include "vcpu-pmu.h"
 #include "vcpu-reg.h"
 #include "vcpu-state.h"
+#include "vcpu-wait.h"
 
 /* cycle, time, instret */
 #define SCOUNTEREN_FIRMWARE 7
