@@ -14,8 +14,9 @@ import time
 
 import guests
 import lab
-import picture
 import options
+import package
+import picture
 
 SOURCES = ('timer', 'ipi', 'serial', 'virtio-net', 'virtio-blk')
 REPORT = os.path.join(lab.BUILD, 'demo/report.json')
@@ -30,6 +31,8 @@ class Demo:
     def __init__(self, args):
         self.args = args
         self.begin = time.monotonic()
+        self.package = None if args.stock else package.Package()
+        self.name = None        # of the QEMU, as words
         self.console = None
         # Of the picture, and when the guest came to where it is
         self.journey = None
@@ -37,6 +40,7 @@ class Demo:
         self.said = 0
         self.report = {
             'kernel_a': None, 'kernel_b': None, 'qemu_version': None,
+            'package': None,
             'harts': args.harts, 'aia_mode_a': args.aia[0],
             'aia_mode_b': args.aia[1], 'migrations': [], 'irqs': {},
             'result': 'not finished',
@@ -64,7 +68,8 @@ class Demo:
         hosts = []
         for index, (name, kernel) in enumerate(
                 (('A', args.kernel_a), ('B', args.kernel_b)), 1):
-            hosts.append(lab.Host(name, kernel=kernel, lan=lan, index=index))
+            hosts.append(lab.Host(name, kernel=kernel, lan=lan, index=index,
+                                  package=self.package))
             stack.append(hosts[-1])
         for host in hosts:
             host.wait_up()
@@ -155,15 +160,25 @@ class Demo:
                      f'{kernels[1]} on B', SOURCES, self.console.samples)
         return path
 
-    def run(self, stack):
-        if not self.args.stock and not os.path.exists(lab.FORK):
+    def qemu(self):
+        """What it runs, in words."""
+        if self.args.stock:
+            return 'Debian\'s unpatched QEMU'
+        if self.package.file:
+            self.report['package'] = self.package.words
+            return f'this fork, of the package {self.package.words}'
+        if not os.path.exists(lab.FORK):
             raise lab.LabError(f'there is no {lab.FORK}; run make')
+        return (f'this fork, of {os.path.relpath(lab.FORK, lab.TOP)}; '
+                f'{self.package.words}')
+
+    def run(self, stack):
+        self.name = self.qemu()
         a, b = self.boot(stack)
         aia_a, aia_b = self.args.aia
-        name = 'Debian\'s unpatched QEMU' if self.args.stock else 'this fork'
         self.say(f'starting the guest on A: {self.args.harts} harts under '
                  f'KVM, riscv-aia={aia_a}, virtio-net,\nvirtio-blk, a load '
-                 f'on every hart; its QEMU is {name}')
+                 f'on every hart; its QEMU is\n{self.name}')
         guest = self.guest(a, aia_a)
         self.console = guest.console
         self.console.on_beat = self.show_beat
@@ -194,6 +209,8 @@ class Demo:
         row('AIA mode', r['aia_mode_a'], r['aia_mode_b'])
         print(f'  QEMU {r["qemu_version"] or "-"}, {r["harts"]} harts in the '
               'guest')
+        if self.name:
+            print(f'  {self.name}')
         print()
         row('migration', 'A -> B', 'B -> A')
         cells = r['migrations'] + 2 * [{}]

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A guest that libvirt has, and what it needs on the hosts."""
+"""Guests that libvirt has, what they need on the hosts, and their tests."""
 
 import os
 import struct
 import subprocess
+import time
 
 import guests
 import lab
+from package import Package
+from test_cross_host import CrossHostTest
 
 # Host by host, in the order of their addresses.
 HOSTS = ('stable', 'testing')
@@ -31,7 +34,7 @@ HEARTBEAT_NO_VECTOR=1</cmdline>
   <features><aia value='aplic-imsic'/></features>
   <cpu mode='host-passthrough'>{cpu}</cpu>
   <devices>
-    <emulator>/fork/qemu-system-riscv64</emulator>
+    <emulator>{emulator}</emulator>
     <disk type='file' device='disk'>
       <driver name='qemu' type='qcow2' cache='none'/>
       <source file='/lan/disk{slot}'/>
@@ -166,3 +169,126 @@ class Place(guests.Guest):
     def _explain_silence(self, timeout, final):
         if final or self.state() != 'running':
             raise lab.LabError(f'{timeout}; {self.state()}; {self._state()}')
+
+
+class LibvirtTest(CrossHostTest):
+    """One domain goes from test to test, wherever it is.
+
+    The host with Linux 7.2 lacks an extension that the other one has, so the
+    domain does without.
+    """
+
+    CPUS = {'stable': 'rva23s64', 'testing': 'rva23s64,zbb=off'}
+    WITHOUT_ZBB = "<feature policy='disable' name='zbb'/>"
+    places = None
+
+    @classmethod
+    def host_options(cls):
+        cls.package = Package()
+        return {k: {'kernel': k, 'guest_files': 7, 'cpu': cls.CPUS[k],
+                    'package': cls.package} for k in HOSTS}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        start = time.monotonic()
+        lan = next(iter(cls.hosts.values())).lan
+        certify(os.path.join(lan.files, 'tls'))
+        names = ' '.join(f'{h.lan.ip} {n}' for n, h in cls.hosts.items())
+        jobs = [host.spawn(f'tests/lab/libvirt {i} {names}')
+                for i, host in enumerate(cls.hosts.values(), 1)]
+        for job in jobs:
+            job.host.wait(lambda job=job: job.status is not None, 300,
+                          'waiting for its libvirtd')
+            if job.status:
+                raise lab.LabError(
+                    f'host {job.host.name}: no libvirtd:\n{job.stdout()}'
+                    f'{job.stderr()}' +
+                    job.host.run('cat /var/log/libvirt/libvirtd.log')[1])
+        print(f'# libvirtd: {time.monotonic() - start:.0f} s')
+        for slot in range(2):
+            write_qcow2(os.path.join(lan.files, f'disk{slot}'))
+        for host in cls.hosts.values():
+            # QEMU is not root there.  The host has its own mind about the
+            # mode of what it has mounted.
+            host.check('chmod 755 /lan')
+
+    def start(self, name, slot=0, cpu='', memory=ALLOCATED):
+        """Starts a domain on the first host; returns its places."""
+        source = self.hosts['stable']
+        console = guests.Console(os.path.join(source.dir, f'{name}.log'))
+        places = []
+        for host in self.hosts.values():
+            places.append(Place(host, name, slot, console))
+            self.addClassCleanup(places[-1].close)
+        here = places[0]
+        here.listen()
+        here.put(f'{name}.xml', DOMAIN.format(
+            name=name, slot=slot, cpu=cpu, memory=memory,
+            emulator=source.emulator))
+        try:
+            here.virsh(f'define /share/{name}.xml')
+            here.virsh(f'start {name}')
+            self.is_whole(here)
+        except lab.LabError:
+            # Wires that stay open would keep the next domain waiting.
+            for place in places:
+                place.remove()
+            raise
+        return places
+
+    def domain(self):
+        """Where the domain is, and where it may go."""
+        if not self.places:
+            type(self).places = self.start('guest', cpu=self.WITHOUT_ZBB)
+        return self.places
+
+    def setUp(self):
+        super().setUp()
+        self.start_time = time.monotonic()
+        self.addCleanup(self.end)
+
+    def end(self):
+        """If this one has failed, the next gets a new domain."""
+        print(f'# {time.monotonic() - self.start_time:.0f} s')
+        if self.failures() == self.failures_before:
+            return
+        for place in self.places or ():
+            print(f'# on {place.host.name}: {place.state()}')
+            place.remove()
+        type(self).places = None
+
+    def is_whole(self, place):
+        """The domain runs in that place, and has lost nothing."""
+        place.wait_alive()
+        place.say(f'on {place.host.name}')
+        self.assertEqual(guests.lost_beats(place.console.beats), 0)
+        self.assertEqual(place.state(), 'running')
+
+    def move(self, options):
+        """Moves the domain as it is, and leaves the rest to the caller."""
+        here, there = self.domain()
+        start = time.monotonic()
+        there.listen()
+        here.virsh(f'migrate {options} {here.name} {there.uri}', 600)
+        print(f'# to {there.host.name}: {time.monotonic() - start:.0f} s')
+        type(self).places = there, here
+        self.assertIn(here.state(), ('shut off', 'undefined'))
+        return there
+
+    def goes_on_here(self, here, there, beat):
+        """The domain is where it was at that heartbeat, and only there."""
+        self.is_whole(here)
+        self.assertTrue(all(b['guest'] is here
+                            for b in here.console.beats[beat:]))
+        self.assertIn(there.state(), ('shut off', 'undefined'))
+
+    def is_refused(self, here, there, options, words):
+        """What virsh says of the move; the domain stays where it is."""
+        beat = len(here.console.beats)
+        status, said = here.host.run(
+            f'virsh -q migrate --live {options} {here.name} {there.uri}')
+        print(f'# {said}')
+        self.assertNotEqual(status, 0)
+        self.assertRegex(said, words)
+        self.goes_on_here(here, there, beat)

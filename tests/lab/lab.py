@@ -22,12 +22,13 @@ import time
 from events import LabError, LabTimeout, left, receive, selector, wait_for
 from images import Cpio, DAY, Kernel, busybox, guest_directory
 from lan import Lan, MTU
+from package import EMULATOR
 from places import BUILD, FORK, HERE, RUNS, TOP, machine_path
 
 # What the programs use of all this
 __all__ = ['BOOT_TIMEOUT', 'BUILD', 'FORK', 'HERE', 'Host', 'Job', 'Kernel',
-           'LabError', 'LabTimeout', 'MTU', 'left', 'machine_path', 'receive',
-           'selector']
+           'LabError', 'LabTimeout', 'MTU', 'TOP', 'left', 'machine_path',
+           'receive', 'selector']
 
 # What an emulated host needs to mount its files, to reach the others and to
 # run guests.
@@ -65,7 +66,8 @@ class Host:
 
     def __init__(self, name='lab', kernel='stable', cpus=2, cpu='rva23s64',
                  memory=1024, guest_files=3, lan=None, index=None,
-                 modules=(), interactive=False):
+                 modules=(), interactive=False, package=None):
+        """Starts it; with a Package installed, if that has a file."""
         self.name = name
         self.kernel = Kernel(kernel)
         self.release = None
@@ -80,6 +82,12 @@ class Host:
         self._sinks = {}
         self.failure = None
         self._options = (cpus, cpu, memory, guest_files, modules, interactive)
+        self.package = package if package and package.file else None
+        self._root = (self.package.root() if self.package else
+                      os.environ['LAB_HOSTROOT'])
+        # The fork's QEMU, in there
+        self.emulator = (EMULATOR if self.package else
+                         '/fork/qemu-system-riscv64')
         remove_old_runs()
         self.dir = tempfile.mkdtemp(prefix=f'{name}-', dir=RUNS)
         self._alive = open(os.path.join(self.dir, 'alive'), 'w')
@@ -117,6 +125,7 @@ class Host:
             'term': os.environ.get('TERM', 'linux'),
             'ip': self.lan.ip if self.lan else '',
             'interactive': '1' if interactive else '',
+            'installed': '1' if self.package else '',
             'ports': ' '.join(ports),
         }
         with open(os.path.join(self.share, 'settings'), 'w') as f:
@@ -132,8 +141,7 @@ class Host:
                '-serial', f'file:{self.console}']
         shares = [
             ('share', self.share, ''),
-            ('hostroot', os.path.join(os.environ['LAB_HOSTROOT'], 'usr'),
-             ',readonly=on'),
+            ('hostroot', os.path.join(self._root, 'usr'), ',readonly=on'),
             ('guest', guest_directory(), ',readonly=on'),
             ('checkout', TOP, ',readonly=on')]
         if self.lan:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Tests of tests/lab/host itself."""
 
+import hashlib
 import os
 import pty
 import re
@@ -12,6 +13,7 @@ import tempfile
 import unittest
 
 import tapunit
+from package import Package
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -243,6 +245,42 @@ class HostTest(unittest.TestCase):
             os.close(pid)
         h.communicate()
         self.assertEqual(processes(), [])
+
+
+class PackageTest(unittest.TestCase):
+    """A package of another source is not taken, and it is said why."""
+
+    NAME = 'qemu-system-riscv_1_riscv64.deb'
+
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.scratch = scratch.name
+
+    def write(self, name, text):
+        with open(os.path.join(self.scratch, name), 'w') as f:
+            f.write(text)
+
+    def found(self, words):
+        package = Package(self.scratch, lambda: 'now')
+        self.assertIn(words, package.words)
+        return package.file
+
+    def test_package(self):
+        self.assertIsNone(self.found('make deb has made no package'))
+        self.write(self.NAME, 'package')
+        self.assertIsNone(self.found('nothing tells what'))
+        digest = hashlib.sha256(b'package').hexdigest()
+        self.write('.source', f'now {digest}')
+        self.assertEqual(self.found(self.NAME),
+                         os.path.join(self.scratch, self.NAME))
+        self.write('.source', f'before {digest}')
+        self.assertIsNone(self.found('is not of this source any more'))
+        self.write('.source', f'now {digest}')
+        self.write(self.NAME, 'another')
+        self.assertIsNone(self.found('is not of this source any more'))
+        self.write('qemu-system-riscv_2_riscv64.deb', 'package')
+        self.assertIsNone(self.found('there are 2 packages'))
 
 
 if __name__ == '__main__':

@@ -3,140 +3,36 @@
 
 import os
 import re
+import subprocess
 import time
 
-import guests
-import lab
 import tapunit
-from domains import ALLOCATED, DOMAIN, EXTRA, HOSTS, HUGE, Place, certify, \
-    write_qcow2
-from test_cross_host import CrossHostTest
+from domains import EXTRA, HUGE, LibvirtTest
+from package import EMULATOR
 
 
-class Libvirt(CrossHostTest):
-    """One domain goes from test to test, wherever it is.
+class Libvirt(LibvirtTest):
+    """In the short form from most tests to the next by one move only."""
 
-    In the short form from most tests to the next by one move only.
-
-    The host with Linux 7.2 lacks an extension that the other one has, so the
-    domain does without.
-    """
-
-    CPUS = {'stable': 'rva23s64', 'testing': 'rva23s64,zbb=off'}
-    WITHOUT_ZBB = "<feature policy='disable' name='zbb'/>"
     WAYS = ('--p2p --tunnelled', '--postcopy --postcopy-after-precopy',
             '--parallel --parallel-connections 2')
-    places = None
     turns = 1
 
-    @classmethod
-    def host_options(cls):
-        return {k: {'kernel': k, 'guest_files': 7, 'cpu': cls.CPUS[k]}
-                for k in HOSTS}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        start = time.monotonic()
-        lan = next(iter(cls.hosts.values())).lan
-        certify(os.path.join(lan.files, 'tls'))
-        names = ' '.join(f'{h.lan.ip} {n}' for n, h in cls.hosts.items())
-        jobs = [host.spawn(f'tests/lab/libvirt {i} {names}')
-                for i, host in enumerate(cls.hosts.values(), 1)]
-        for job in jobs:
-            job.host.wait(lambda job=job: job.status is not None, 300,
-                          'waiting for its libvirtd')
-            if job.status:
-                raise lab.LabError(
-                    f'host {job.host.name}: no libvirtd:\n{job.stdout()}'
-                    f'{job.stderr()}' +
-                    job.host.run('cat /var/log/libvirt/libvirtd.log')[1])
-        print(f'# libvirtd: {time.monotonic() - start:.0f} s')
-        for slot in range(2):
-            write_qcow2(os.path.join(lan.files, f'disk{slot}'))
-        for host in cls.hosts.values():
-            # QEMU is not root there.  The host has its own mind about the
-            # mode of what it has mounted.
-            host.check('chmod 755 /lan')
-
-    def start(self, name, slot=0, cpu='', memory=ALLOCATED):
-        """Starts a domain on the first host; returns its places."""
-        source = self.hosts['stable']
-        console = guests.Console(os.path.join(source.dir, f'{name}.log'))
-        places = []
-        for host in self.hosts.values():
-            places.append(Place(host, name, slot, console))
-            self.addClassCleanup(places[-1].close)
-        here = places[0]
-        here.listen()
-        here.put(f'{name}.xml', DOMAIN.format(name=name, slot=slot, cpu=cpu,
-                                              memory=memory))
-        try:
-            here.virsh(f'define /share/{name}.xml')
-            here.virsh(f'start {name}')
-            self.is_whole(here)
-        except lab.LabError:
-            # Wires that stay open would keep the next domain waiting.
-            for place in places:
-                place.remove()
-            raise
-        return places
-
-    def domain(self):
-        """Where the domain is, and where it may go."""
-        if not self.places:
-            type(self).places = self.start('guest', cpu=self.WITHOUT_ZBB)
-        return self.places
-
-    def setUp(self):
-        super().setUp()
-        self.start_time = time.monotonic()
-        self.addCleanup(self.end)
-
-    def end(self):
-        """If this one has failed, the next gets a new domain."""
-        print(f'# {time.monotonic() - self.start_time:.0f} s')
-        if self.failures() == self.failures_before:
-            return
-        for place in self.places or ():
-            print(f'# on {place.host.name}: {place.state()}')
-            place.remove()
-        type(self).places = None
-
-    def is_whole(self, place):
-        """The domain runs in that place, and has lost nothing."""
-        place.wait_alive()
-        place.say(f'on {place.host.name}')
-        self.assertEqual(guests.lost_beats(place.console.beats), 0)
-        self.assertEqual(place.state(), 'running')
-
-    def move(self, options):
-        """Moves the domain as it is, and leaves the rest to the caller."""
-        here, there = self.domain()
-        start = time.monotonic()
-        there.listen()
-        here.virsh(f'migrate {options} {here.name} {there.uri}', 600)
-        print(f'# to {there.host.name}: {time.monotonic() - start:.0f} s')
-        type(self).places = there, here
-        self.assertIn(here.state(), ('shut off', 'undefined'))
-        return there
-
-    def goes_on_here(self, here, there, beat):
-        """The domain is where it was at that heartbeat, and only there."""
-        self.is_whole(here)
-        self.assertTrue(all(b['guest'] is here
-                            for b in here.console.beats[beat:]))
-        self.assertIn(there.state(), ('shut off', 'undefined'))
-
-    def is_refused(self, here, there, options, words):
-        """What virsh says of the move; the domain stays where it is."""
-        beat = len(here.console.beats)
-        status, said = here.host.run(
-            f'virsh -q migrate --live {options} {here.name} {there.uri}')
-        print(f'# {said}')
-        self.assertNotEqual(status, 0)
-        self.assertRegex(said, words)
-        self.goes_on_here(here, there, beat)
+    def test_package(self):
+        """What is tested is what is installed."""
+        here, _ = self.domain()
+        if not here.host.package:
+            self.skipTest(f'{self.package.words}; {here.host.emulator} is '
+                          'tested')
+        sums = subprocess.run(
+            ['dpkg-deb', '-I', self.package.file, 'md5sums'], check=True,
+            stdout=subprocess.PIPE, text=True).stdout
+        exe = '/proc/$(cat /run/libvirt/qemu/guest.pid)/exe'
+        path = here.host.check(f'readlink {exe}').strip()
+        self.assertEqual(path, EMULATOR)
+        self.assertEqual(here.host.check(f'md5sum <{exe}').split()[0],
+                         re.search(rf'^(\w+) +{path[1:]}$', sums,
+                                   re.MULTILINE)[1])
 
     def test_confined(self):
         """QEMU is as confined as libvirt has it on any other host."""
@@ -331,8 +227,10 @@ class BothWays(Libvirt):
     def test_without_fork(self):
         """Debian's QEMU does not take it."""
         here, there = self.domain()
-        here.virsh('dumpxml --migratable guest | '
-                   'sed s,/fork/,/usr/bin/, >/share/stock.xml')
+        stock = here.host.check('readlink /opt/bin/qemu-system-riscv64.stock')
+        here.virsh('dumpxml --migratable guest | sed '
+                   f's,{here.host.emulator},{stock.strip()}, '
+                   '>/share/stock.xml')
         # The second, where the source notices first that its socket is closed.
         self.is_refused(here, there, '--xml /share/stock.xml',
                         '(?s)(destination cannot load the guest|reset by peer)'
@@ -351,7 +249,7 @@ class BothWays(Libvirt):
 
     def test_libvirtd_killed(self):
         self.breaks('kill -9 $(pidof libvirtd)',
-                    'PATH=/fork:$PATH libvirtd -d --listen && virsh uri')
+                    '/root/libvirtd && virsh uri')
 
     def test_link_down(self):
         # Its libvirtd notices by itself.
@@ -540,7 +438,7 @@ class BothWays(Libvirt):
             self.move('--live --persistent')
 
 
-del CrossHostTest
+del LibvirtTest
 
 if __name__ == '__main__':
     tapunit.main()

@@ -358,6 +358,7 @@ def tested(builddir, cache):
     key.add_files(
         f'{builddir}/*/qemu-system-riscv64',
         f'{builddir}/deb/src/b/qemu/qemu-system-riscv*[0-9]',
+        f'{builddir}/deb/.source',
         f'{builddir}/*/tests/qtest/riscv-aia-migration-test',
         f'{builddir}/*/tests/unit/riscv-aia/test-riscv-aia-[a-z]*[a-z]',
         f'{builddir}/guests/*.elf', f'{builddir}/fuzz/aia-load',
