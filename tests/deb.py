@@ -17,6 +17,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), 'runner'))
+import readme  # noqa: E402
 import tapunit  # noqa: E402
 
 BUILD = os.path.abspath(sys.argv.pop(1))
@@ -325,6 +326,49 @@ class Package(unittest.TestCase):
 
     def test_lintian(self):
         in_env('lintian', '--fail-on', 'error', package())
+
+
+class Readme(unittest.TestCase):
+    """What README.md has operators do with apt, done by apt.
+
+    In the environment for packages, which has Debian's package for riscv64 on
+    amd64; what is done to it stays in memory.  The archive must be reached.
+    """
+
+    NAME = ('qemu-system-riscv', f'{PACKAGE}:riscv64')
+
+    def setUp(self):
+        title = 'Install on Debian 13'
+        # It has made the package.
+        make, self.install, self.back = readme.blocks(title)
+        self.assertEqual(make, 'make deb')
+        self.hold = next(c for c in readme.inline(title) if 'hold' in c)
+
+    def run_lines(self, *lines):
+        """Runs them one after the other; returns what they say."""
+        root = subprocess.run(['scripts/buildenv', 'deb', 'path'], text=True,
+                              stdout=subprocess.PIPE, check=True).stdout
+        return in_env('bwrap', '--overlay-src', root.strip(), '--tmp-overlay',
+                      '/', '--dev', '/dev', '--proc', '/proc', '--perms',
+                      '1777', '--tmpfs', '/tmp', '--bind', os.getcwd(),
+                      os.getcwd(), '--chdir', os.path.dirname(package()),
+                      'sh', '-euc', '\n'.join(lines))
+
+    def test_lines(self):
+        version = os.path.basename(package()).split('_')[1]
+        asked = f"dpkg-query -W -f 'is ${{Version}}\n' {self.NAME[1]}"
+        said = self.run_lines(
+            # apt asks before it goes back.
+            'yes | ' + readme.used(self.install, [('VERSION', version)]),
+            asked, 'apt-get update',
+            readme.used(self.hold, [self.NAME]), 'apt-mark showhold',
+            f'apt-mark unhold {self.NAME[1]}',
+            'yes | ' + readme.used(self.back, [self.NAME]), asked)
+        self.assertEqual(
+            re.findall(r'^is .*', said, re.MULTILINE),
+            [f'is 1:{version}', 'is ' + in_env(
+                'dpkg-query', '-W', '-f', '${Version}', self.NAME[1])])
+        self.assertRegex(said, rf'(?m)^{self.NAME[1]}$')
 
 
 class TestOfTheTest(unittest.TestCase):

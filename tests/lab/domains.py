@@ -14,28 +14,12 @@ from test_cross_host import CrossHostTest
 # Host by host, in the order of their addresses.
 HOSTS = ('stable', 'testing')
 
-DOMAIN = '''
-<domain type='kvm'>
-  <name>{name}</name>
-  <memory unit='MiB'>128</memory>
-  {memory}
-  <vcpu>2</vcpu>
-  <cputune>
-    <vcpupin vcpu='0' cpuset='0'/>
-    <vcpupin vcpu='1' cpuset='1'/>
-  </cputune>
-  <os>
-    <type arch='riscv64' machine='virt'>hvm</type>
-    <kernel>/guest/Image</kernel>
+KERNEL = '''<kernel>/guest/Image</kernel>
     <initrd>/guest/initrd</initrd>
     <cmdline>console=ttyS0 quiet panic=-1 HEARTBEAT_PORT=heartbeat \
-HEARTBEAT_NO_VECTOR=1</cmdline>
-  </os>
-  <features><aia value='aplic-imsic'/></features>
-  <cpu mode='host-passthrough'>{cpu}</cpu>
-  <devices>
-    <emulator>{emulator}</emulator>
-    <disk type='file' device='disk'>
+HEARTBEAT_NO_VECTOR=1</cmdline>'''
+
+DEVICES = '''<disk type='file' device='disk'>
       <driver name='qemu' type='qcow2' cache='none'/>
       <source file='/lan/disk{slot}'/>
       <target dev='vda' bus='virtio'/>
@@ -51,7 +35,27 @@ HEARTBEAT_NO_VECTOR=1</cmdline>
     <channel type='dev'>
       <source path='/dev/virtio-ports/beat{slot}'/>
       <target type='virtio' name='heartbeat'/>
-    </channel>
+    </channel>'''
+
+DOMAIN = '''
+<domain type='kvm'>
+  <name>{name}</name>
+  <memory unit='MiB'>{mib}</memory>
+  {memory}
+  <vcpu>2</vcpu>
+  <cputune>
+    <vcpupin vcpu='0' cpuset='0'/>
+    <vcpupin vcpu='1' cpuset='1'/>
+  </cputune>
+  <os {firmware}>
+    <type arch='riscv64' machine='virt'>hvm</type>
+    {kernel}
+  </os>
+  <features>{acpi}<aia value='aplic-imsic'/></features>
+  <cpu mode='host-passthrough'>{cpu}</cpu>
+  <devices>
+    <emulator>{emulator}</emulator>
+    {devices}
   </devices>
 </domain>
 '''
@@ -59,6 +63,11 @@ HEARTBEAT_NO_VECTOR=1</cmdline>
 ALLOCATED = ("<memoryBacking><allocation mode='immediate'/>"
              "</memoryBacking>")
 HUGE = '<memoryBacking><hugepages/></memoryBacking>'
+
+# What a domain is, unless a test says otherwise
+USUAL = {'cpu': '', 'memory': ALLOCATED, 'mib': 128, 'firmware': '',
+         'acpi': ''}
+EFI = {'firmware': "firmware='efi'", 'acpi': '<acpi/>', 'mib': 256}
 
 # On a disk of the host, which the hosts do not share
 EXTRA = '''
@@ -160,7 +169,7 @@ class Place(guests.Guest):
     def remove(self):
         """Ends and forgets the domain here, if there is one."""
         self.host.run(f'virsh -q destroy {self.name}; '
-                      f'virsh -q undefine --managed-save {self.name}')
+                      f'virsh -q undefine --managed-save --nvram {self.name}')
         self.close()
 
     def _state(self):
@@ -213,19 +222,24 @@ class LibvirtTest(CrossHostTest):
             # mode of what it has mounted.
             host.check('chmod 755 /lan')
 
-    def start(self, name, slot=0, cpu='', memory=ALLOCATED):
-        """Starts a domain on the first host; returns its places."""
+    def make_places(self, name, slot=0):
+        """Where a domain can be, the first host first."""
         source = self.hosts['stable']
         console = guests.Console(os.path.join(source.dir, f'{name}.log'))
         places = []
         for host in self.hosts.values():
             places.append(Place(host, name, slot, console))
             self.addClassCleanup(places[-1].close)
+        return places
+
+    def start(self, name, slot=0, **what):
+        """Starts a domain on the first host; returns its places."""
+        places = self.make_places(name, slot)
         here = places[0]
         here.listen()
         here.put(f'{name}.xml', DOMAIN.format(
-            name=name, slot=slot, cpu=cpu, memory=memory,
-            emulator=source.emulator))
+            name=name, emulator=here.host.emulator, kernel=KERNEL,
+            devices=DEVICES.format(slot=slot), **USUAL | what))
         try:
             here.virsh(f'define /share/{name}.xml')
             here.virsh(f'start {name}')

@@ -74,6 +74,11 @@ class Console:
     def returned(self):
         return not self._returns
 
+    @property
+    def line(self):
+        """What the serial port has of a line that is not complete."""
+        return self._partial.get('tty', b'').decode(errors='replace')
+
     def take(self, guest, wire, data):
         """Data have come from a guest, over one of its wires."""
         data = self._partial.get(wire, b'') + data
@@ -123,11 +128,13 @@ class Guest(Machine):
 
     def __init__(self, host, slot=0, qemu='qemu-system-riscv64', harts=2,
                  aia='auto', irqchip=None, memory=128, image='',
-                 console=None, arguments='', devices='', ports=2,
+                 program=None, console=None, arguments='', devices='', ports=2,
                  prealloc=True, cpu='host', incoming='-incoming defer',
                  started=None):
         """Starts it; with a console of another guest, as its destination.
 
+        Image is the suffix of its kernel and initramfs, program what QEMU
+        starts in place of that kernel.
         Arguments are more of them for its kernel, devices for its QEMU; ports
         how many its serial device has, all but one of them idle.  What is
         not allocated at the start is before a move from Linux 7.2, and that
@@ -158,7 +165,8 @@ class Guest(Machine):
             f'-smp {harts} -m {memory}M {"-mem-prealloc" if prealloc else ""} '
             f'-nodefaults -no-user-config '
             f'-display none -no-reboot '
-            f'-kernel /guest/Image{image} -initrd /guest/initrd{image} '
+            f'-kernel {program or f"/guest/Image{image}"} '
+            f'-initrd /guest/initrd{image} '
             f'-append "{arguments}" '
             f'-chardev pipe,id=tty,path={wires}/tty{slot} -serial chardev:tty '
             f'-device virtio-serial-pci,id=idle,max_ports={ports},'

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import tapunit
-from domains import EXTRA, HUGE, LibvirtTest
+from domains import EFI, EXTRA, HUGE, LibvirtTest
 from package import EMULATOR
 
 
@@ -418,6 +418,32 @@ class BothWays(Libvirt):
         self.turn_off()
         for host in self.hosts.values():
             host.check('echo 0 >/proc/sys/vm/nr_hugepages')
+
+    def test_firmware(self):
+        """There and back, and saved, with the variables of its firmware."""
+        self.turn_off()
+        type(self).places = self.start('guest', cpu=self.WITHOUT_ZBB, **EFI)
+        path = '/var/lib/libvirt/qemu/nvram/guest_VARS.fd'
+        for how in 'move', 'move', 'save':
+            here, there = self.domain()
+            self.assertEqual(
+                here.ask('run ls /sys/firmware/acpi/tables/APIC '
+                         '/sys/firmware/efi/systab'),
+                '/sys/firmware/acpi/tables/APIC /sys/firmware/efi/systab')
+            variables = here.host.check(f'md5sum <{path}')
+            if how == 'move':
+                self.move('--live')
+            else:
+                here.virsh('save guest /lan/saved')
+                there.listen()
+                there.virsh('restore /lan/saved')
+                type(self).places = there, here
+            self.is_whole(there)
+            self.assertEqual(there.host.check(f'md5sum <{path}'), variables)
+        template = there.host.check(
+            'md5sum </usr/share/qemu-efi-riscv64/RISCV_VIRT_VARS.fd')
+        self.assertNotEqual(variables, template)
+        self.turn_off()
 
     def test_alarm_again(self):
         """After a move one that is set comes at once, too (qemu-facts.md)."""
