@@ -15,7 +15,7 @@ from test_cross_host import CrossHostTest
 HOSTS = ('stable', 'testing')
 
 KERNEL = '''<kernel>/guest/Image</kernel>
-    <initrd>/guest/initrd</initrd>
+    <initrd>/guest/initrd{parts}</initrd>
     <cmdline>console=ttyS0 quiet panic=-1 HEARTBEAT_PORT=heartbeat \
 HEARTBEAT_NO_VECTOR=1</cmdline>'''
 
@@ -56,6 +56,7 @@ DOMAIN = '''
   <devices>
     <emulator>{emulator}</emulator>
     {devices}
+    {agent}
   </devices>
 </domain>
 '''
@@ -66,8 +67,11 @@ HUGE = '<memoryBacking><hugepages/></memoryBacking>'
 
 # What a domain is, unless a test says otherwise
 USUAL = {'cpu': '', 'memory': ALLOCATED, 'mib': 128, 'firmware': '',
-         'acpi': ''}
+         'acpi': '', 'parts': '', 'agent': ''}
 EFI = {'firmware': "firmware='efi'", 'acpi': '<acpi/>', 'mib': 256}
+
+AGENT = {'parts': '.agent', 'agent': "<channel type='unix'><target "
+         "type='virtio' name='org.qemu.guest_agent.0'/></channel>"}
 
 # On a disk of the host, which the hosts do not share
 EXTRA = '''
@@ -237,9 +241,11 @@ class LibvirtTest(CrossHostTest):
         places = self.make_places(name, slot)
         here = places[0]
         here.listen()
+        what = USUAL | what
         here.put(f'{name}.xml', DOMAIN.format(
-            name=name, emulator=here.host.emulator, kernel=KERNEL,
-            devices=DEVICES.format(slot=slot), **USUAL | what))
+            name=name, emulator=here.host.emulator,
+            kernel=KERNEL.format(**what), devices=DEVICES.format(slot=slot),
+            **what))
         try:
             here.virsh(f'define /share/{name}.xml')
             here.virsh(f'start {name}')

@@ -110,13 +110,37 @@ class Cpio:
         self.add('modules/order', ''.join(f'{m}\n' for m in modules).encode())
 
     def write(self, path):
+        end = len(self._out)
         self._entry('TRAILER!!!', 0, b'')
         with open(path, 'wb') as f:
             f.write(self._out)
+        del self._out[end:]
 
 
 def busybox():
     return os.path.join(os.environ['LAB_HOSTROOT'], 'usr/bin/busybox')
+
+
+def agent():
+    """QEMU's guest agent, and the libraries that it needs."""
+    usr = os.path.join(os.environ['LAB_HOSTROOT'], 'usr')
+    found = {}
+
+    def add(path):
+        if path in found:
+            return
+        with open(os.path.join(usr, path), 'rb') as f:
+            found[path] = f.read()
+        said = subprocess.run(
+            ['riscv64-linux-gnu-readelf', '-d', os.path.join(usr, path)],
+            check=True, stdout=subprocess.PIPE, text=True).stdout
+        for name in re.findall(r'\(NEEDED\).*\[(.+)\]', said):
+            loader = name.startswith('ld-linux')
+            add(os.path.join('lib' if loader else 'lib/riscv64-linux-gnu',
+                             name))
+
+    add('sbin/qemu-ga')
+    return found
 
 
 def guest_directory():
@@ -158,6 +182,10 @@ def guest_directory():
         cpio.add_file('bin/heartbeat', program)
         cpio.add_modules(kernel.load_order(GUEST_MODULES))
         cpio.write(os.path.join(d, f'initrd{suffix}'))
+        if not suffix:
+            for name, data in agent().items():
+                cpio.add(name, data, 0o755)
+            cpio.write(os.path.join(d, 'initrd.agent'))
         os.link(os.path.realpath(kernel.image),
                 os.path.join(d, f'Image{suffix}'))
     try:

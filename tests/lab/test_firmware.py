@@ -56,8 +56,8 @@ class FirmwareTest(CrossHostTest):
 
     def firmware_takes(self, kernel):
         """How many seconds of a start are before those of Linux."""
-        began = time.monotonic()
         guest = self.boot(kernel)
+        began = time.monotonic()
         self.run_guest(guest, 300, 'waiting for Linux')
         beat = guest.console.beats[0]
         seconds = beat['at'] - began - beat['up_ms'] / 1000
@@ -77,8 +77,8 @@ class FirmwareTest(CrossHostTest):
         seconds = self.firmware_takes(first)
         moments = sorted(self.random.uniform(0, seconds)
                          for _ in range(self.MOVES))
-        began = time.monotonic()
         guest = self.boot(first)
+        began = time.monotonic()
         away = 0
         firmware = 0
         for moment in moments:

@@ -53,7 +53,7 @@ class Readme(LibvirtTest):
         return readme.used(self.domain_xml, [
             ("<cpu mode='host-passthrough'/>", cpu),
             ('</vcpu>', f'</vcpu>\n{pins}'),
-            ('</type>', f'</type>\n{KERNEL}'),
+            ('</type>', f'</type>\n{KERNEL.format(parts="")}'),
             ('...', DEVICES.format(slot=0))])
 
     def run_line(self, place, line):
