@@ -108,9 +108,10 @@ class Console:
                 self.trouble.append(text)
 
     def _is_trouble(self, wire, text):
-        m = re.fullmatch(r'SEQ (\d+)', text)
-        if m:
-            last, self._seq = self._seq, int(m[1])
+        m = re.fullmatch(r'(.*)SEQ (\d+)', text)
+        # The firmware may have left its line open.
+        if m and (not m[1] or m[2] == '1' and not self._seq):
+            last, self._seq = self._seq, int(m[2])
             if self._seq <= last and 'tty' in self._returns:
                 self._returns.remove('tty')
                 return False

@@ -175,6 +175,8 @@ class Judgement(unittest.TestCase):
         """Each of its lines is missed, and anything else is trouble."""
         for lines, trouble in (
                 ('quiet\nSEQ 1\nSEQ 2\nSAY SEQ 4\nSEQ 3\n', []),
+                ('Press a key SEQ 1\nSEQ 2\n', []),
+                ('SEQ 1\nPress a key SEQ 2\n', ['Press a key SEQ 2']),
                 ('SEQ 1\nSEQ 3\nSEQ 4\n', ['SEQ 3']),
                 ('SEQ 1\nSEQ 1\n', ['SEQ 1']),
                 ('SEQ 1\nSEQ[ 7.1] no irq handler\n',
