@@ -36,6 +36,7 @@ WANTED = {
         r'\+ info riscv-kvm-faults .*',
     ),
     'types': (
+        r'\+ riscv-aia-kvm',
         r'\+ riscv\.(aplic|imsic)-kvm',
         r'\+ riscv\.(aplic|imsic)-kvm\..*',
     ),

@@ -31,7 +31,7 @@
 
 int kvm_riscv_no_file_fail_entry(CPUState *cs)
 {
-    RISCV_CPU(cs)->kvm_vcpu->no_file.failed = true;
+    RISCV_CPU(cs)->kvm_vcpu->extra.no_file.failed = true;
     return EXCP_INTERRUPT;
 }
 
@@ -76,7 +76,7 @@ static bool move_on(CPUState *cs, RISCVNoFile *no_file)
 
 void kvm_riscv_no_file_wait(CPUState *cs)
 {
-    RISCVNoFile *no_file = &RISCV_CPU(cs)->kvm_vcpu->no_file;
+    RISCVNoFile *no_file = &RISCV_CPU(cs)->kvm_vcpu->extra.no_file;
     int64_t now;
 
     if (!no_file->failed) {

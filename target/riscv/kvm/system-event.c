@@ -37,7 +37,7 @@ QEMU_BUILD_BUG_ON(KVM_SYSTEM_EVENT_SHUTDOWN == 0 ||
 static void serve(void *opaque)
 {
     CPUState *cs = opaque;
-    uint32_t event = RISCV_CPU(cs)->kvm_vcpu->system_event;
+    uint32_t event = RISCV_CPU(cs)->kvm_vcpu->extra.system_event;
 
     if (!event || !runstate_is_running()) {
         return;
@@ -60,14 +60,14 @@ void kvm_riscv_system_event_take(CPUState *cs)
         return;
     }
     trace_kvm_riscv_system_event_take(cs->cpu_index, run->system_event.type);
-    RISCV_CPU(cs)->kvm_vcpu->system_event = run->system_event.type;
+    RISCV_CPU(cs)->kvm_vcpu->extra.system_event = run->system_event.type;
     /* An exit for which kvm_cpu_exec() returns, and does nothing else */
     run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
 }
 
 void kvm_riscv_system_event_serve(CPUState *cs)
 {
-    if (RISCV_CPU(cs)->kvm_vcpu->system_event) {
+    if (RISCV_CPU(cs)->kvm_vcpu->extra.system_event) {
         aio_bh_schedule_oneshot(qemu_get_aio_context(), serve, cs);
     }
 }
@@ -88,7 +88,7 @@ static bool keep(ShutdownCause reason)
         return false;
     }
     trace_kvm_riscv_system_event_take(cs->cpu_index, event);
-    RISCV_CPU(cs)->kvm_vcpu->system_event = event;
+    RISCV_CPU(cs)->kvm_vcpu->extra.system_event = event;
     /* Where the machine is being stopped it is served once that goes on. */
     if (!cs->stop) {
         kvm_riscv_system_event_serve(cs);
@@ -118,7 +118,7 @@ bool kvm_riscv_system_event_check(uint32_t type, int hart, Error **errp)
 
 static bool event_needed(void *opaque)
 {
-    return RISCV_CPU(opaque)->kvm_vcpu->stream_system_event;
+    return RISCV_CPU(opaque)->kvm_vcpu->extra.stream_system_event;
 }
 
 static const VMStateDescription vmstate_system_event_fields = {
@@ -126,7 +126,7 @@ static const VMStateDescription vmstate_system_event_fields = {
     .version_id = 1,
     .minimum_version_id = 1,
     .fields = (const VMStateField[]) {
-        VMSTATE_UINT32(stream_system_event, KVMRISCVVCPU),
+        VMSTATE_UINT32(extra.stream_system_event, KVMRISCVVCPU),
         VMSTATE_END_OF_LIST()
     },
 };

@@ -106,26 +106,19 @@ static int set_enter_state(CPUState *cs, const uint64_t *enter,
            kvm_riscv_set_mp_state(cs, mp_state, errp);
 }
 
-int kvm_riscv_vcpu_put_owed(CPUState *cs, Error **errp)
+int kvm_riscv_vcpu_put_entered(CPUState *cs, Error **errp)
 {
-    KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
-    const struct RISCVEnterState *owed = vcpu->owed;
+    RISCVVCPUExtra *extra = &RISCV_CPU(cs)->kvm_vcpu->extra;
+    const struct RISCVEnterState *owed = extra->owed;
     int ret;
 
-    if (vcpu->owes_mp_state) {
-        ret = kvm_riscv_set_mp_state(cs, vcpu->owed_mp_state, errp);
-        if (ret < 0) {
-            return ret;
-        }
-        vcpu->owes_mp_state = false;
-    }
     if (!owed) {
         return 0;
     }
     ret = set_enter_state(cs, owed->enter, owed->list, owed->list,
                           owed->mp_state, errp);
     if (!ret) {
-        g_clear_pointer(&vcpu->owed, g_free);
+        g_clear_pointer(&extra->owed, g_free);
     }
     return ret;
 }
@@ -271,12 +264,12 @@ static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
     if (kvm_riscv_vcpu_put_owed(cs, enter->errp) < 0) {
         return;
     }
-    vcpu->owed = get_enter_state(cs, enter->errp);
-    if (!vcpu->owed) {
+    vcpu->extra.owed = get_enter_state(cs, enter->errp);
+    if (!vcpu->extra.owed) {
         return;
     }
     do {
-        if (set_enter_state(cs, ours, vcpu->owed->list, vcpu->regs.reset,
+        if (set_enter_state(cs, ours, vcpu->extra.owed->list, vcpu->regs.reset,
                             KVM_MP_STATE_RUNNABLE, enter->errp) < 0) {
             enter->ret = -EIO;
             break;

@@ -63,14 +63,11 @@ typedef struct RISCVHartCalls {
 void kvm_riscv_vcpu_call_sbi(RISCVHartCalls *each, unsigned num);
 
 /**
- * kvm_riscv_vcpu_put_owed - give the guest back what an entry or a wait has
- * changed
+ * kvm_riscv_vcpu_put_entered - give the guest back what an entry has changed
  *
- * Where that has failed then: the guest must neither run nor be saved before.
- * In the vCPU's thread, or while the machine stands.  Returns 0 or a negative
- * errno.
+ * Where that has failed then.  For kvm_riscv_vcpu_put_owed().
  */
-int kvm_riscv_vcpu_put_owed(CPUState *cs, Error **errp);
+int kvm_riscv_vcpu_put_entered(CPUState *cs, Error **errp);
 
 /**
  * kvm_riscv_vcpu_put_software_interrupt - make a WFI see sip.SSIP as it is put

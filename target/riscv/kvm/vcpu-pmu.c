@@ -20,7 +20,7 @@
 #include "cpu.h"
 #include "compat.h"
 #include "trace/trace-target_riscv_kvm.h"
-#include "aia.h"
+#include "aia-files.h"
 #include "faults/stale-csrs.h"
 #include "ram-search.h"
 #include "sbi-pmu.h"
@@ -36,7 +36,7 @@
 
 static RISCVPMU *get_pmu(CPUState *cs)
 {
-    return &RISCV_CPU(cs)->kvm_vcpu->pmu;
+    return &RISCV_CPU(cs)->kvm_vcpu->extra.pmu;
 }
 
 /* 1, or 0 where the kernel, the host or QEMU's user does not offer it */
@@ -309,7 +309,7 @@ int kvm_riscv_pmu_put(CPUState *cs, Error **errp)
 
 static bool pmu_needed(void *opaque)
 {
-    return RISCV_CPU(opaque)->kvm_vcpu->pmu.stream_num;
+    return RISCV_CPU(opaque)->kvm_vcpu->extra.pmu.stream_num;
 }
 
 void kvm_riscv_pmu_pre_save(CPUState *cs)
@@ -338,7 +338,7 @@ void kvm_riscv_pmu_pre_load(CPUState *cs)
 
 static bool area_ok(void *opaque, int version_id)
 {
-    uint64_t area = ((KVMRISCVVCPU *)opaque)->pmu.stream_area;
+    uint64_t area = ((KVMRISCVVCPU *)opaque)->extra.pmu.stream_area;
 
     return area == RISCV_PMU_NO_AREA || area % AREA_BYTES == 0;
 }
@@ -348,10 +348,10 @@ static const VMStateDescription vmstate_pmu_fields = {
     .version_id = 1,
     .minimum_version_id = 1,
     .fields = (const VMStateField[]) {
-        VMSTATE_UINT64(pmu.stream_area, KVMRISCVVCPU),
+        VMSTATE_UINT64(extra.pmu.stream_area, KVMRISCVVCPU),
         VMSTATE_VALIDATE("address of the snapshot area of SBI PMU", area_ok),
-        VMSTATE_UINT32(pmu.stream_num, KVMRISCVVCPU),
-        VMSTATE_UINT64(pmu.stream_firmware, KVMRISCVVCPU),
+        VMSTATE_UINT32(extra.pmu.stream_num, KVMRISCVVCPU),
+        VMSTATE_UINT64(extra.pmu.stream_firmware, KVMRISCVVCPU),
         VMSTATE_END_OF_LIST()
     },
 };
