@@ -10,6 +10,7 @@
 #include "system/runstate.h"
 #include "cpu.h"
 #include "faults/stale-csrs.h"
+#include "no-file.h"
 #include "system-event.h"
 #include "vcpu.h"
 #include "vcpu-enter.h"
@@ -26,6 +27,22 @@ const VMStateDescription *const vmstate_kvm_riscv_extra[] = {
 static RISCVVCPUExtra *get_extra(CPUState *cs)
 {
     return &RISCV_CPU(cs)->kvm_vcpu->extra;
+}
+
+void kvm_riscv_extra_wait(CPUState *cs)
+{
+    kvm_riscv_no_file_wait(cs);
+}
+
+void kvm_riscv_extra_enter(CPUState *cs)
+{
+    kvm_riscv_system_event_serve(cs);
+}
+
+void kvm_riscv_extra_leave(CPUState *cs)
+{
+    kvm_riscv_no_file_take(cs);
+    kvm_riscv_system_event_take(cs);
 }
 
 void kvm_riscv_extra_init(CPUState *cs)

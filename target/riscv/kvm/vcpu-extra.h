@@ -71,6 +71,14 @@ typedef struct RISCVVCPUExtra {
 /* Subsections of vmstate_kvm_riscv_vcpu */
 extern const VMStateDescription *const vmstate_kvm_riscv_extra[];
 
+/*
+ * Around each KVM_RUN, in the vCPU's thread: with the BQL held, which is
+ * released where the hart has to wait; right before; right after.
+ */
+void kvm_riscv_extra_wait(CPUState *cs);
+void kvm_riscv_extra_enter(CPUState *cs);
+void kvm_riscv_extra_leave(CPUState *cs);
+
 /* From kvm_riscv_vcpu_init() */
 void kvm_riscv_extra_init(CPUState *cs);
 
