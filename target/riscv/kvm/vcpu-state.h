@@ -53,7 +53,6 @@ typedef struct KVMRISCVVCPU {
     uint32_t owed_mp_state;
     RISCVRegList regs;
     RISCVRegList stream;
-    bool stream_saved;          /* stream is what regs has, not loaded */
     uint32_t stream_mp_state;
 #if AIA_FORK
     RISCVVCPUExtra extra;
@@ -78,6 +77,13 @@ bool riscv_reg_is_carried(uint64_t id, bool has_d);
 /* Sets an error that begins with the register and the hart it is of. */
 void riscv_reg_error(Error **errp, uint64_t id, int hart, const char *fmt, ...)
     G_GNUC_PRINTF(4, 5);
+
+/**
+ * riscv_vcpu_regs_save - have in the stream what the vCPU has
+ *
+ * A register that is 0 and was 0 at reset is not sent.
+ */
+void riscv_vcpu_regs_save(KVMRISCVVCPU *vcpu);
 
 /**
  * riscv_vcpu_regs_load - take over the values of the stream

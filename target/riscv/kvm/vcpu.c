@@ -187,16 +187,6 @@ int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
     return 0;
 }
 
-static void clear_stream(KVMRISCVVCPU *vcpu)
-{
-    if (vcpu->stream_saved) {
-        /* It is the vCPU's own list. */
-        memset(&vcpu->stream, 0, sizeof(vcpu->stream));
-        vcpu->stream_saved = false;
-    }
-    riscv_reg_list_free(&vcpu->stream);
-}
-
 static bool vcpu_pre_save(void *opaque, Error **errp)
 {
     CPUState *cs = CPU(opaque);
@@ -225,20 +215,14 @@ static bool vcpu_pre_save(void *opaque, Error **errp)
             return false;
         }
     }
-
-    clear_stream(vcpu);
-    vcpu->stream = vcpu->regs;
-    vcpu->stream_saved = true;
-    vcpu->stream_mp_state = vcpu->mp_state;
+    riscv_vcpu_regs_save(vcpu);
     return true;
 }
 VMSTATE_PRE_SAVE_HOOK(vcpu_pre_save)
 
 static int vcpu_pre_load(void *opaque)
 {
-    KVMRISCVVCPU *vcpu = RISCV_CPU(opaque)->kvm_vcpu;
-
-    clear_stream(vcpu);
+    riscv_reg_list_free(&RISCV_CPU(opaque)->kvm_vcpu->stream);
 #if AIA_FORK
     kvm_riscv_extra_pre_load(CPU(opaque));
 #endif
@@ -349,7 +333,7 @@ static bool vcpu_post_load(void *opaque, int version_id, Error **errp)
     ok = ok && riscv_vcpu_regs_load(vcpu, cs->cpu_index,
                                     riscv_has_ext(&cpu->env, RVD), errp);
     trace_kvm_riscv_vcpu_load(cs->cpu_index, vcpu->stream.num, vcpu->regs.num);
-    clear_stream(vcpu);
+    riscv_reg_list_free(&vcpu->stream);
     if (!ok) {
         return false;
     }
