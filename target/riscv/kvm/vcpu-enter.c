@@ -182,6 +182,9 @@ static struct {
     uint64_t code_gpa;
     uint64_t store_gpa;
     unsigned users;
+    /* One thread has harts enter: the BQL is released while it waits. */
+    bool busy;
+    QemuCond idle;
 } enter_pages;
 
 static uint64_t enter_offset(CPUState *cs)
@@ -327,6 +330,7 @@ int kvm_riscv_vcpu_begin_entries(Error **errp)
                                    enter_offset(cs) + ENTER_BYTES);
         }
         enter_pages.code = qemu_memalign(page, enter_pages.size);
+        qemu_cond_init(&enter_pages.idle);
     }
     enter_pages.code_gpa = find_hole(0, enter_pages.size);
     enter_pages.store_gpa = find_hole(enter_pages.code_gpa + enter_pages.size,
@@ -361,6 +365,21 @@ int kvm_riscv_vcpu_end_entries(Error **errp)
     return 0;
 }
 
+/* A reset of the machine may come while a migration asks, and asks as well. */
+static void take_pages(void)
+{
+    while (enter_pages.busy) {
+        qemu_cond_wait_bql(&enter_pages.idle);
+    }
+    enter_pages.busy = true;
+}
+
+static void give_pages(void)
+{
+    enter_pages.busy = false;
+    qemu_cond_broadcast(&enter_pages.idle);
+}
+
 /*
  * What the vCPU is to do: instructions that end with one store.
  * @calls: for call_insns, or NULL
@@ -392,8 +411,10 @@ static int enter_once(CPUState *cs, uint32_t insn, Error **errp)
     if (kvm_riscv_vcpu_begin_entries(errp) < 0) {
         return -EIO;
     }
+    take_pages();
     put_code(cs, insns, sizeof(insns), NULL, 0);
     run_on_cpu(cs, do_enter_once, RUN_ON_CPU_HOST_PTR(&enter));
+    give_pages();
     if (kvm_riscv_vcpu_end_entries(enter.ret == -EIO ? NULL : errp) < 0) {
         return -EIO;
     }
@@ -463,6 +484,7 @@ void kvm_riscv_vcpu_call_sbi(RISCVHartCalls *each, unsigned num)
         fail_all(each, num, err);
         return;
     }
+    take_pages();
     for (unsigned i = 0; i < num; i++) {
         put_code(each[i].cs, call_insns, sizeof(call_insns), each[i].calls,
                  each[i].num);
@@ -481,6 +503,7 @@ void kvm_riscv_vcpu_call_sbi(RISCVHartCalls *each, unsigned num)
                each[i].num * sizeof(*each[i].calls));
         trace_kvm_riscv_vcpu_enter_once(each[i].cs->cpu_index, each[i].ret);
     }
+    give_pages();
     if (kvm_riscv_vcpu_end_entries(&err) < 0) {
         fail_all(each, num, err);
     }

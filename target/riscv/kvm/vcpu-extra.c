@@ -48,11 +48,7 @@ void kvm_riscv_extra_leave(CPUState *cs)
 void kvm_riscv_extra_init(CPUState *cs)
 {
     kvm_riscv_pmu_init(cs);
-    if (cs->cpu_index) {
-        return;
-    }
-    kvm_riscv_system_event_init();
-    if (kvm_riscv_vcpu_is_reset_whole() &&
+    if (!cs->cpu_index && kvm_riscv_vcpu_is_reset_whole() &&
         runstate_check(RUN_STATE_INMIGRATE)) {
         kvm_riscv_stale_csrs_prepare();
     }

@@ -194,9 +194,13 @@ static bool ask(Error **errp)
     return kvm_riscv_vcpu_end_entries(ok ? errp : NULL) == 0 && ok;
 }
 
+/* How often the machine was reset */
+static unsigned resets;
+
 bool kvm_riscv_pmu_ask(Error **errp)
 {
     int64_t began = qemu_clock_get_us(QEMU_CLOCK_REALTIME);
+    unsigned before = resets;
     CPUState *cs;
     bool ok;
 
@@ -205,6 +209,12 @@ bool kvm_riscv_pmu_ask(Error **errp)
         return true;
     }
     ok = ask(errp);
+    if (ok && resets != before) {
+        /* The memory has gone, and is that of before. */
+        error_setg(errp, "The machine was reset while it was being saved; "
+                   "save it again");
+        ok = false;
+    }
     /* A guest that is saved may not go on. */
     kvm_riscv_stale_csrs_release();
     trace_kvm_riscv_pmu_ask(qemu_clock_get_us(QEMU_CLOCK_REALTIME) - began,
@@ -235,6 +245,9 @@ void kvm_riscv_pmu_reset(CPUState *cs)
     RISCVPMU *pmu = get_pmu(cs);
     Error *err = NULL;
 
+    if (cs == first_cpu) {
+        resets++;
+    }
     pmu->asked = false;
     pmu->area = RISCV_PMU_NO_AREA;
     pmu->told = false;
