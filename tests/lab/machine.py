@@ -9,7 +9,7 @@ from lab import LabError, receive, selector
 
 
 class Machine:
-    """A QEMU in one of the two slots of a host."""
+    """A QEMU in one of the slots of a host."""
 
     def __init__(self, host, slot=0):
         """Connects to the slot; start() starts its QEMU."""
