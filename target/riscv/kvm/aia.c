@@ -332,7 +332,14 @@ bool kvm_riscv_aia_reset_aplic(RISCVAIAKVMState *s, RISCVAPLICRegs *regs,
     s->off = NULL;
     s->stale_upper = false;
     /* It moves no wire; the devices' own resets do. */
-    return riscv_aplic_regs_reset(&s->access, regs, s->driven, errp);
+    if (!riscv_aplic_regs_reset(&s->access, regs, s->driven, errp)) {
+        return false;
+    }
+    if (runstate_is_running()) {
+        /* The guest goes on right away, and nobody says so. */
+        riscv_aia_use_aplic(&s->fresh);
+    }
+    return true;
 }
 
 bool kvm_riscv_aia_save_imsic(RISCVAIAKVMState *s, uint32_t hartid,

@@ -444,6 +444,7 @@ static void do_call_sbi(CPUState *cs, run_on_cpu_data arg)
 static void run_calls(RISCVHartCalls *each, unsigned num)
 {
     g_autofree CallSBI *call = g_new0(CallSBI, num);
+    CallSBI *self = NULL;
     unsigned left = num;
     QemuCond done;
 
@@ -452,8 +453,15 @@ static void run_calls(RISCVHartCalls *each, unsigned num)
         call[i] = (CallSBI) {
             .enter.errp = &each[i].err, .left = &left, .done = &done,
         };
-        async_run_on_cpu(each[i].cs, do_call_sbi,
-                         RUN_ON_CPU_HOST_PTR(&call[i]));
+        if (qemu_cpu_is_self(each[i].cs)) {
+            self = &call[i];
+        } else {
+            async_run_on_cpu(each[i].cs, do_call_sbi,
+                             RUN_ON_CPU_HOST_PTR(&call[i]));
+        }
+    }
+    if (self) {
+        do_call_sbi(current_cpu, RUN_ON_CPU_HOST_PTR(self));
     }
     while (left) {
         qemu_cond_wait_bql(&done);
@@ -489,14 +497,7 @@ void kvm_riscv_vcpu_call_sbi(RISCVHartCalls *each, unsigned num)
         put_code(each[i].cs, call_insns, sizeof(call_insns), each[i].calls,
                  each[i].num);
     }
-    if (num == 1 && qemu_cpu_is_self(each->cs)) {
-        EnterOnce enter = { .errp = &each->err };
-
-        do_enter_once(each->cs, RUN_ON_CPU_HOST_PTR(&enter));
-        each->ret = enter.ret;
-    } else {
-        run_calls(each, num);
-    }
+    run_calls(each, num);
     for (unsigned i = 0; i < num; i++) {
         memcpy(each[i].calls,
                enter_pages.code + enter_offset(each[i].cs) + CALLS_OFFSET,

@@ -56,7 +56,7 @@ typedef struct RISCVHartCalls {
  *
  * Each in one entry into the guest, on a page of QEMU's; all at once, in the
  * vCPUs' own threads.  With the BQL held, which is released meanwhile, and the
- * guest not running; one hart may be that of this thread.  The external
+ * guest not running; one may be that of this thread.  The external
  * interrupts must be evaluated again before the harts run
  * (kvm_riscv_aia_put_vcpu()).
  */

@@ -102,6 +102,11 @@ void kvm_riscv_extra_take(CPUState *cs)
 
 int kvm_riscv_extra_put(CPUState *cs, Error **errp)
 {
-    return kvm_riscv_pmu_put(cs, errp) ?:
-           kvm_riscv_vcpu_put_software_interrupt(cs, errp);
+    /* All harts enter the guest at once, and then get what they are to have. */
+    int ret = cs == first_cpu ? kvm_riscv_pmu_put(errp) : 0;
+
+    if (ret || RISCV_CPU(cs)->kvm_vcpu->mp_state != KVM_MP_STATE_RUNNABLE) {
+        return ret;
+    }
+    return kvm_riscv_vcpu_put_software_interrupt(cs, errp);
 }

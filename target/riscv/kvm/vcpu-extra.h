@@ -100,7 +100,7 @@ void kvm_riscv_extra_take(CPUState *cs);
 /**
  * kvm_riscv_extra_put - after the registers and the MP state were put
  *
- * After a load, for a hart that is not stopped.  Returns 0 or a negative errno.
+ * After a load, in the order of the harts.  Returns 0 or a negative errno.
  */
 int kvm_riscv_extra_put(CPUState *cs, Error **errp);
 

@@ -296,28 +296,65 @@ static int check_counters(CPUState *cs, Error **errp)
     return -EINVAL;
 }
 
-int kvm_riscv_pmu_put(CPUState *cs, Error **errp)
+static void rw_areas(const uint64_t *areas, unsigned num, uint8_t *content,
+                     bool is_write)
 {
-    const RISCVPMU *pmu = get_pmu(cs);
-    uint8_t content[AREA_BYTES];
-    int ret = check_counters(cs, errp);
+    for (unsigned i = 0; i < num; i++) {
+        address_space_rw(&address_space_memory, areas[i],
+                         MEMTXATTRS_UNSPECIFIED, content + i * AREA_BYTES,
+                         AREA_BYTES, is_write);
+    }
+}
 
-    if (ret < 0 || pmu->area == RISCV_PMU_NO_AREA) {
-        return ret;
-    }
-    if (!kvm_riscv_ram_is_plain(pmu->area, AREA_BYTES)) {
-        error_setg(errp, "hart %d cannot have its snapshot area (SBI PMU) at 0x"
-                   "%" PRIx64 ", where there is no memory", cs->cpu_index,
-                   pmu->area);
-        return -EINVAL;
-    }
+static int put_areas(GPtrArray *harts, const uint64_t *areas, Error **errp)
+{
+    g_autofree uint8_t *content = g_malloc(harts->len * AREA_BYTES);
+    int ret;
+
     /* KVM empties an area that is set. */
-    address_space_read(&address_space_memory, pmu->area,
-                       MEMTXATTRS_UNSPECIFIED, content, sizeof(content));
-    ret = kvm_riscv_sbi_pmu_set_area(cs, pmu->area, errp);
-    address_space_write(&address_space_memory, pmu->area,
-                        MEMTXATTRS_UNSPECIFIED, content, sizeof(content));
-    return ret ?: kvm_riscv_sbi_pmu_read_area(cs, errp);
+    rw_areas(areas, harts->len, content, false);
+    ret = kvm_riscv_sbi_pmu_set_areas(harts, areas, errp);
+    rw_areas(areas, harts->len, content, true);
+    return ret ?: kvm_riscv_sbi_pmu_read_areas(harts, errp);
+}
+
+int kvm_riscv_pmu_put(Error **errp)
+{
+    g_autoptr(GPtrArray) harts = g_ptr_array_new();
+    g_autoptr(GArray) areas = g_array_new(false, false, sizeof(uint64_t));
+    CPUState *cs;
+    int ret = 0;
+
+    CPU_FOREACH(cs) {
+        uint64_t area = get_pmu(cs)->area;
+
+        if (RISCV_CPU(cs)->kvm_vcpu->mp_state != KVM_MP_STATE_RUNNABLE) {
+            continue;
+        }
+        ret = check_counters(cs, errp);
+        if (ret < 0) {
+            return ret;
+        }
+        if (area == RISCV_PMU_NO_AREA) {
+            continue;
+        }
+        if (!kvm_riscv_ram_is_plain(area, AREA_BYTES)) {
+            error_setg(errp, "hart %d cannot have its snapshot area (SBI PMU) "
+                       "at 0x%" PRIx64 ", where there is no memory",
+                       cs->cpu_index, area);
+            return -EINVAL;
+        }
+        g_ptr_array_add(harts, cs);
+        g_array_append_val(areas, area);
+    }
+    if (!harts->len) {
+        return 0;
+    }
+    if (kvm_riscv_vcpu_begin_entries(errp) < 0) {
+        return -EIO;
+    }
+    ret = put_areas(harts, (uint64_t *)areas->data, errp);
+    return kvm_riscv_vcpu_end_entries(ret ? NULL : errp) ? -EIO : ret;
 }
 
 static bool pmu_needed(void *opaque)

@@ -175,9 +175,7 @@ int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
     if (!ret && level == KVM_PUT_FULL_STATE) {
         ret = kvm_riscv_set_mp_state(cs, vcpu->mp_state, errp);
 #if AIA_FORK
-        if (!ret && vcpu->mp_state == KVM_MP_STATE_RUNNABLE) {
-            ret = kvm_riscv_extra_put(cs, errp);
-        }
+        ret = ret ?: kvm_riscv_extra_put(cs, errp);
 #endif
     }
     if (ret < 0) {
