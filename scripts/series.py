@@ -48,7 +48,7 @@ class Exporter:
             return self.source(text)
         # Where there is no preprocessor
         return re.sub(r'^# if AIA_FORK\n.*?^# endif\n', '', text,
-                      flags=re.M | re.S)
+                      flags=re.M | re.S).rstrip('\n') + '\n'
 
     def source(self, text):
         text = SINCE.sub(r'QEMU_SINCE_\1_\2', text)

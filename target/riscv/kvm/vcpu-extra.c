@@ -60,6 +60,13 @@ void kvm_riscv_extra_reset(CPUState *cs)
     kvm_riscv_pmu_reset(cs);
 }
 
+void kvm_riscv_extra_was_reset(CPUState *cs)
+{
+    if (!CPU_NEXT(cs)) {
+        kvm_riscv_pmu_was_reset();
+    }
+}
+
 void kvm_riscv_extra_run(CPUState *cs)
 {
     kvm_riscv_pmu_forget(cs);

@@ -85,6 +85,9 @@ void kvm_riscv_extra_init(CPUState *cs);
 /* From kvm_riscv_vcpu_reset(), before KVM resets the vCPU */
 void kvm_riscv_extra_reset(CPUState *cs);
 
+/* From kvm_riscv_vcpu_put(), when the vCPU gets its registers of a reset */
+void kvm_riscv_extra_was_reset(CPUState *cs);
+
 /* The machine is about to run. */
 void kvm_riscv_extra_run(CPUState *cs);
 

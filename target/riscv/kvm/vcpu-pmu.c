@@ -194,13 +194,32 @@ static bool ask(Error **errp)
     return kvm_riscv_vcpu_end_entries(ok ? errp : NULL) == 0 && ok;
 }
 
-/* How often the machine was reset */
-static unsigned resets;
+/*
+ * A reset of the machine, which releases the BQL as does a save: how many have
+ * begun, and whether one is under way
+ */
+static struct {
+    unsigned num;
+    bool busy;
+    QemuCond done;
+} reset;
+
+/* The guest must not go on in the midst of one. */
+static bool wait_for_reset(void)
+{
+    bool waits = reset.busy;
+
+    while (reset.busy) {
+        qemu_cond_wait_bql(&reset.done);
+    }
+    return waits;
+}
 
 bool kvm_riscv_pmu_ask(Error **errp)
 {
     int64_t began = qemu_clock_get_us(QEMU_CLOCK_REALTIME);
-    unsigned before = resets;
+    bool was_reset = wait_for_reset();
+    unsigned before = reset.num;
     CPUState *cs;
     bool ok;
 
@@ -209,7 +228,8 @@ bool kvm_riscv_pmu_ask(Error **errp)
         return true;
     }
     ok = ask(errp);
-    if (ok && resets != before) {
+    wait_for_reset();
+    if (ok && (was_reset || reset.num != before)) {
         /* The memory has gone, and is that of before. */
         error_setg(errp, "The machine was reset while it was being saved; "
                    "save it again");
@@ -231,8 +251,17 @@ void kvm_riscv_pmu_forget(CPUState *cs)
     get_pmu(cs)->told = true;
 }
 
+void kvm_riscv_pmu_was_reset(void)
+{
+    reset.busy = false;
+    qemu_cond_broadcast(&reset.done);
+}
+
 void kvm_riscv_pmu_init(CPUState *cs)
 {
+    if (cs == first_cpu) {
+        qemu_cond_init(&reset.done);
+    }
     get_pmu(cs)->area = RISCV_PMU_NO_AREA;
 }
 
@@ -246,7 +275,8 @@ void kvm_riscv_pmu_reset(CPUState *cs)
     Error *err = NULL;
 
     if (cs == first_cpu) {
-        resets++;
+        reset.num++;
+        reset.busy = true;
     }
     pmu->asked = false;
     pmu->area = RISCV_PMU_NO_AREA;

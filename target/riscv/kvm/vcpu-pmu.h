@@ -36,6 +36,9 @@ void kvm_riscv_pmu_forget(CPUState *cs);
  */
 void kvm_riscv_pmu_reset(CPUState *cs);
 
+/* The machine has been reset: all vCPUs have got their registers. */
+void kvm_riscv_pmu_was_reset(void);
+
 /* Before the subsection is written, and before a stream may have it */
 void kvm_riscv_pmu_pre_save(CPUState *cs);
 void kvm_riscv_pmu_pre_load(CPUState *cs);

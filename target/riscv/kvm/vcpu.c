@@ -170,6 +170,9 @@ int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
         /* A reset gives harts the MP state of their own, see kvm-cpu.c. */
         memcpy(vcpu->regs.value, vcpu->regs.reset,
                vcpu->regs.num * sizeof(uint64_t));
+#if AIA_FORK
+        kvm_riscv_extra_was_reset(cs);
+#endif
     }
     ret = kvm_riscv_put_reg_list(cs, vcpu->regs.value, errp);
     if (!ret && level == KVM_PUT_FULL_STATE) {
