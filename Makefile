@@ -49,6 +49,9 @@ build-other: all
 deb: $(BUILDDIR)/config.mk
 	@scripts/deb $(N)
 
+series: $(BUILDDIR)/config.mk
+	@scripts/series $(if $(CHECK),--check) $(QEMU)
+
 demo: $(BUILDDIR)/config.mk build-riscv64
 	@tests/lab/demo $(if $(STOCK),--stock)
 
@@ -80,6 +83,8 @@ clean: FORCE
 help:
 	@echo "make              build the fork (runs ./configure where needed)"
 	@echo "make deb          a package for Debian 13 on riscv64"
+	@echo "make series       patches for qemu-devel; QEMU=DIR: for that tree,"
+	@echo "                  CHECK=1: build and test each (about an hour)"
 	@echo "make demo         migrate a guest between two emulated hosts"
 	@echo "make demo STOCK=1 the same with the unpatched QEMU, which fails"
 	@echo "make lab          a shell in an emulated host"
@@ -91,5 +96,5 @@ help:
 	@echo "make clean        remove what was built; the cache stays"
 
 FORCE:
-.PHONY: all build-other deb demo lab soak bench check check-full clean help \
+.PHONY: all build-other deb series demo lab soak bench check check-full clean help \
     FORCE

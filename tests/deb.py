@@ -37,6 +37,8 @@ WANTED = {
         r'\+ info riscv-kvm-faults .*',
     ),
     'types': (
+        r'\+ riscv-aia-kvm',
+        r'\+ riscv\.sifive\.test-kvm',
         r'\+ riscv\.(aplic|imsic)-kvm',
         r'\+ riscv\.(aplic|imsic)-kvm\..*',
     ),

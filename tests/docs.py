@@ -8,6 +8,7 @@
 import glob
 import os
 import re
+import subprocess
 import sys
 import unittest
 
@@ -178,8 +179,11 @@ def all_sources():
 
 
 def text_of(path):
-    """A source, or what a patch adds."""
+    """A source as the fork has it, or what a patch adds."""
     text = read(path)
+    if 'AIA_FORK' in text:
+        text = subprocess.run(['unifdef', '-DAIA_FORK=1', path], text=True,
+                              stdout=subprocess.PIPE).stdout
     if path.endswith('.patch'):
         text = '\n'.join(line[1:] for line in text.splitlines()
                          if re.match(r'\+[^+]', line))

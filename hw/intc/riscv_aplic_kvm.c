@@ -21,25 +21,28 @@ OBJECT_DECLARE_SIMPLE_TYPE(RISCVAPLICKVMState, RISCV_APLIC_KVM)
 struct RISCVAPLICKVMState {
     RISCVAPLICState parent_obj;
 
+    RISCVAIAKVMState *aia;
     RISCVAPLICRegs regs;
 };
 
-/*
- * With several sockets the board creates one device each, but the kernel has
- * one APLIC: the first device stands for it.
- */
-static RISCVAPLICKVMState *first;
-
 static void riscv_aplic_kvm_set_irq(void *opaque, int irq, int level)
 {
-    kvm_riscv_aia_drive(irq, level);
+    RISCVAPLICKVMState *s = RISCV_APLIC_KVM(opaque);
+
+    kvm_riscv_aia_drive(s->aia, irq, level);
+}
+
+/* Whether this one stands for the kernel's. */
+static bool is_kernels(RISCVAPLICKVMState *s)
+{
+    return s->aia && s->aia->aplic == DEVICE(s);
 }
 
 static bool riscv_aplic_kvm_pre_save(void *opaque, Error **errp)
 {
     RISCVAPLICKVMState *s = opaque;
 
-    return kvm_riscv_aia_save_aplic(&s->regs, errp);
+    return kvm_riscv_aia_save_aplic(s->aia, &s->regs, errp);
 }
 VMSTATE_PRE_SAVE_HOOK(riscv_aplic_kvm_pre_save)
 
@@ -48,18 +51,18 @@ static bool riscv_aplic_kvm_post_load(void *opaque, int version_id,
 {
     RISCVAPLICKVMState *s = opaque;
 
-    if (s != first) {
+    if (!is_kernels(s)) {
         error_setg(errp, "a second APLIC is in the stream, but the kernel has "
                    "one");
         return false;
     }
-    return kvm_riscv_aia_load_aplic(&s->regs, errp);
+    return kvm_riscv_aia_load_aplic(s->aia, &s->regs, errp);
 }
 VMSTATE_POST_LOAD_HOOK(riscv_aplic_kvm_post_load)
 
 static bool riscv_aplic_kvm_needed(void *opaque)
 {
-    return opaque == first;
+    return is_kernels(opaque);
 }
 
 static const VMStateDescription vmstate_riscv_aplic_kvm = {
@@ -82,7 +85,8 @@ static void riscv_aplic_kvm_reset_hold(Object *obj, ResetType type)
     RISCVAPLICKVMState *s = RISCV_APLIC_KVM(obj);
     Error *err = NULL;
 
-    if (s == first && !kvm_riscv_aia_reset_aplic(&s->regs, &err)) {
+    if (is_kernels(s) &&
+        !kvm_riscv_aia_reset_aplic(s->aia, &s->regs, &err)) {
         error_reportf_err(err, "reset of the in-kernel APLIC: ");
         vm_stop(RUN_STATE_INTERNAL_ERROR);
     }
@@ -95,11 +99,11 @@ static void riscv_aplic_kvm_print_info(InterruptStatsProvider *obj,
     RISCVAPLICRegs regs;
     Error *err = NULL;
 
-    if (s != first) {
+    if (!is_kernels(s)) {
         return;
     }
     riscv_aplic_regs_init(&regs, s->regs.num_sources);
-    if (kvm_riscv_aia_peek_aplic(&regs, &err)) {
+    if (kvm_riscv_aia_peek_aplic(s->aia, &regs, &err)) {
         riscv_aplic_regs_print(&regs, buf);
     } else {
         g_string_append_printf(buf, "APLIC: %s\n", error_get_pretty(err));
@@ -120,8 +124,9 @@ static void riscv_aplic_kvm_realize(DeviceState *dev, Error **errp)
         return;
     }
     riscv_aplic_regs_init(&s->regs, aplic->num_irqs - 1);
-    if (!first) {
-        first = s;
+    s->aia = kvm_riscv_aia_get();
+    if (!s->aia->aplic) {
+        s->aia->aplic = dev;
     }
     qdev_init_gpio_in(dev, riscv_aplic_kvm_set_irq, aplic->num_irqs);
     msi_nonbroken = true;
@@ -129,12 +134,7 @@ static void riscv_aplic_kvm_realize(DeviceState *dev, Error **errp)
 
 static void riscv_aplic_kvm_finalize(Object *obj)
 {
-    RISCVAPLICKVMState *s = RISCV_APLIC_KVM(obj);
-
-    if (first == s) {
-        first = NULL;
-    }
-    riscv_aplic_regs_free(&s->regs);
+    riscv_aplic_regs_free(&RISCV_APLIC_KVM(obj)->regs);
 }
 
 static void riscv_aplic_kvm_class_init(ObjectClass *klass,

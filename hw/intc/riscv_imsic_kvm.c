@@ -20,6 +20,7 @@ OBJECT_DECLARE_TYPE(RISCVIMSICKVMState, RISCVIMSICKVMClass, RISCV_IMSIC_KVM)
 struct RISCVIMSICKVMState {
     RISCVIMSICState parent_obj;
 
+    RISCVAIAKVMState *aia;
     RISCVIMSICRegs regs;
 };
 
@@ -33,7 +34,8 @@ static bool riscv_imsic_kvm_pre_save(void *opaque, Error **errp)
 {
     RISCVIMSICKVMState *s = opaque;
 
-    return kvm_riscv_aia_save_imsic(s->parent_obj.hartid, &s->regs, errp);
+    return kvm_riscv_aia_save_imsic(s->aia, s->parent_obj.hartid, &s->regs,
+                                    errp);
 }
 VMSTATE_PRE_SAVE_HOOK(riscv_imsic_kvm_pre_save)
 
@@ -42,7 +44,8 @@ static bool riscv_imsic_kvm_post_load(void *opaque, int version_id,
 {
     RISCVIMSICKVMState *s = opaque;
 
-    return kvm_riscv_aia_load_imsic(s->parent_obj.hartid, &s->regs, errp);
+    return kvm_riscv_aia_load_imsic(s->aia, s->parent_obj.hartid, &s->regs,
+                                    errp);
 }
 VMSTATE_POST_LOAD_HOOK(riscv_imsic_kvm_post_load)
 
@@ -67,7 +70,8 @@ static void riscv_imsic_kvm_reset_hold(Object *obj, ResetType type)
     RISCVIMSICKVMState *s = RISCV_IMSIC_KVM(obj);
     Error *err = NULL;
 
-    if (!kvm_riscv_aia_reset_imsic(s->parent_obj.hartid, &s->regs, &err)) {
+    if (!kvm_riscv_aia_reset_imsic(s->aia, s->parent_obj.hartid, &s->regs,
+                                   &err)) {
         error_reportf_err(err, "reset of the in-kernel IMSIC: ");
         vm_stop(RUN_STATE_INTERNAL_ERROR);
     }
@@ -99,7 +103,7 @@ static void riscv_imsic_kvm_print_info(InterruptStatsProvider *obj,
                                        print_emulated_aplic, buf);
     }
     riscv_imsic_regs_init(&regs, s->parent_obj.num_irqs - 1);
-    if (kvm_riscv_aia_peek_imsic(hartid, &regs, &whole, &err)) {
+    if (kvm_riscv_aia_peek_imsic(s->aia, hartid, &regs, &whole, &err)) {
         riscv_imsic_regs_print(&regs, hartid, whole, buf);
     } else {
         g_string_append_printf(buf, "IMSIC of hart %u: %s\n", hartid,
@@ -119,6 +123,7 @@ static void riscv_imsic_kvm_realize(DeviceState *dev, Error **errp)
         error_propagate(errp, err);
         return;
     }
+    s->aia = kvm_riscv_aia_get();
     riscv_imsic_regs_init(&s->regs, s->parent_obj.num_irqs - 1);
 }
 

@@ -209,6 +209,8 @@ void load_shape(const Header *h, QEMUFile *f, const Input *in)
     uint64_t hart_id[4], imsic_addr[4];
     QIOChannelBuffer *buffer;
     QEMUFile *ours = open_file(&buffer, NULL);
+    /* What a load that failed has left is freed by the next. */
+    static RISCVAIAShapeState state;
 
     for (uint32_t i = 0; i < shape.num_harts; i++) {
         hart_id[i] = i;
@@ -216,7 +218,9 @@ void load_shape(const Header *h, QEMUFile *f, const Input *in)
     }
     shape.hart_id = hart_id;
     shape.imsic_addr = imsic_addr;
-    riscv_aia_shape_register(&shape, &shape_ops);
+    state.ours = shape;
+    state.ops = &shape_ops;
+    riscv_aia_shape_register(&state);
     save_state(ours, vmstate_shape, shape_opaque);
 
     num_messages = 0;

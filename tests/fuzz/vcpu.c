@@ -115,6 +115,22 @@ static bool has_only(const RISCVRegList *regs, const RISCVRegList *stream)
     return true;
 }
 
+/* What is saved of it loads again, and is no longer than it has to be. */
+static void check_saved(KVMRISCVVCPU *vcpu, bool has_d)
+{
+    RISCVRegList *regs = &vcpu->regs, *stream = &vcpu->stream;
+    g_autofree uint64_t *before = g_memdup2(regs->value, regs->num * 8);
+
+    riscv_vcpu_regs_save(vcpu);
+    for (uint32_t i = 0; i < stream->num; i++) {
+        g_assert(stream->value[i] || stream->reset[i]);
+    }
+    g_assert(riscv_vcpu_regs_load(vcpu, 0, has_d, &error_abort));
+    for (uint32_t i = 0; i < regs->num; i++) {
+        g_assert(regs->value[i] == before[i]);
+    }
+}
+
 void load_vcpu(const Header *h, QEMUFile *f, Input *in)
 {
     static const RISCVRegList nothing;
@@ -142,6 +158,7 @@ void load_vcpu(const Header *h, QEMUFile *f, Input *in)
             g_assert(can_take(vcpu, has_d));
             g_assert(has_only(regs, stream));
             g_assert(vcpu->mp_state == vcpu->stream_mp_state);
+            check_saved(vcpu, has_d);
         } else {
             g_assert_nonnull(err);
             error_free(err);

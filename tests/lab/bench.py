@@ -4,9 +4,9 @@
 A guest of tests/guests in emulated hosts, with so many harts and guest
 interrupt files, moves from one QEMU to another of its host, and is saved to
 a snapshot and loaded from it where it runs.  Counts come from the fork's own
-trace events.  Times come from QEMU's events of the sections, and mean
-something only as parts of each other: the outer emulator makes some things
-slower than others.  See docs/bench.md.
+trace events.  Times come from these and QEMU's events of the sections, and
+mean something only as parts of each other: the outer emulator makes some
+things slower than others.  See docs/bench.md.
 """
 
 import argparse
@@ -14,9 +14,11 @@ import os
 import re
 import statistics
 import struct
+import subprocess
 import sys
 import time
 
+import accesses
 import bench_report
 import guests
 import lab
@@ -27,6 +29,10 @@ from machine import Machine
 GUEST = os.path.join(lab.BUILD, 'guests/tick.elf')
 # The same with no_upper set
 LOWER = os.path.join(bench_report.WHERE, 'tick-lower.elf')
+# order.c
+ORDER = os.path.join(bench_report.WHERE, 'order')
+TRACES = ("-trace 'kvm_riscv_aia_*' -trace kvm_riscv_pmu_ask "
+          "-trace 'vmstate_downtime_*'")
 # See tests/qtest/riscv-aia/report.h.
 REPORT_AT, HEADER, EACH, MOST_HARTS = 0x80400000, 8, 10, 16
 NO_UPPER = 24
@@ -52,12 +58,29 @@ def make_lower():
     raise lab.LabError(f'{GUEST} has no report')
 
 
+def make_order():
+    done = subprocess.run(
+        ['riscv64-linux-gnu-gcc', '-static', '-O2', '-Wall', '-Wextra',
+         '-Werror', '-o', ORDER, os.path.join(lab.HERE, 'order.c')],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        check=False)
+    if done.returncode:
+        raise lab.LabError(f'cannot compile order.c:\n{done.stdout}')
+
+
+def other_order(host, harts):
+    """What another VMM's order of accesses takes, on this host, now."""
+    text = host.check(f'{ORDER} {harts} {CPUS}')
+    return {way: {'accesses': int(n), 'us': int(us)} for way, n, us in
+            re.findall(r'^(save|load) (\d+) (\d+)$', text, re.MULTILINE)}
+
+
 def cases(args):
     """What is measured on each host: (files, harts, mode)."""
     for files in args.files:
         for harts in args.harts:
             # Taking turns on a file takes each hart a round of its own.
-            if files == 'enough' or harts in (4, 16):
+            if files == 'enough' or harts == 4:
                 yield files, harts, 'auto'
             if files == 'enough' and harts == 4:
                 yield files, harts, 'emul'
@@ -68,18 +91,16 @@ class Bare(Machine):
     """A QEMU with the guest of this bench."""
 
     def __init__(self, host, slot, qemu, harts, mode, guest=GUEST,
-                 incoming=False):
+                 incoming=False, traces=TRACES):
         super().__init__(host, slot)
         self.harts = harts
         self.mode = mode
-        self.read = 0
         self.start(
             f'{qemu} -machine virt,aia=aplic-imsic -accel '
             f'kvm,riscv-aia={mode} -cpu host -smp {harts} -m 16M '
             f'-nodefaults -no-user-config -display none -kernel {guest} '
             '-global migration.x-downtime-limit=3000 '
-            "-trace 'kvm_riscv_aia_*' -trace 'vmstate_downtime_*' "
-            f'{"-incoming defer" if incoming else "-S"}')
+            f'{traces} {"-incoming defer" if incoming else "-S"}')
         if mode == 'hwaccel':
             self.pin()
 
@@ -110,75 +131,45 @@ class Bare(Machine):
             if not lab.left(deadline):
                 raise lab.LabError(f'the guest is dead: {before}, then {now}')
 
-    def traces(self):
-        """The lines of trace events since the last call."""
-        text = self.job.stderr()
-        new, self.read = text[self.read:], len(text)
-        return new
-
-    def job_done(self, command, **arguments):
-        """Runs a command that makes a job of its name, to its end."""
-        self.events.clear()
-        self.qmp(command, **{'job-id': 'job', **arguments})
-        self.wait(lambda: any(
-            e['event'] == 'JOB_STATUS_CHANGE' and
-            e['data']['status'] == 'concluded' for e in self.events),
-            180, command)
-        job, = self.qmp('query-jobs')
-        self.qmp('job-dismiss', id='job')
-        if 'error' in job:
-            raise lab.LabError(f'{command}: {job["error"]}')
-
-    def add_disk(self):
-        """A place for snapshots."""
-        path = f'/tmp/disk{self.slot}'
-        self.host.check(f': >{path}')
-        self.qmp('blockdev-add', driver='file', filename=path,
-                 **{'node-name': 'file0'})
-        self.job_done('blockdev-create', options={
-            'driver': 'qcow2', 'file': 'file0', 'size': 1 << 20})
-        self.qmp('blockdev-add', driver='qcow2', file='file0',
-                 **{'node-name': 'disk0'})
-
-    def snapshot(self, command):
-        self.job_done(command, tag='bench', vmstate='disk0',
-                      devices=['disk0'])
-
 
 def measure(text, way):
     """What the trace events of a save or a load tell."""
-    events = {kind: [(int(a), int(us)) for a, us in re.findall(
-        rf'kvm_riscv_aia_{way}_{kind} .*accesses:(\d+), us:(\d+)', text)]
-        for kind in ('aplic', 'imsic')}
-    if len(events['aplic']) != 1 or not events['imsic']:
-        raise lab.LabError(f'no trace events of a {way}:\n{text[-2000:]}')
+    aplic, files = accesses.counts(text, way)
     sections = [(name, int(us)) for kind, name, us in re.findall(
         rf'vmstate_downtime_{way} type=(\S+) idstr=(.*) instance_id=\S+ '
         r'downtime=(\d+)', text) if kind == 'non-iterable']
     whole = sum(us for _, us in sections)
     if not whole:
         raise lab.LabError(f'no section in a {way}:\n{text[-2000:]}')
+    # The SBI is asked for counters before the APLIC is read, in its section.
+    asked, own = (sum(map(int, re.findall(rf'{event} .*\bus:(\d+)', text)))
+                  for event in ('kvm_riscv_pmu_ask',
+                                rf'kvm_riscv_aia_{way}_\w+'))
     aia = sum(us for name, us in sections if OF_AIA.search(name))
     cpu = sum(us for name, us in sections
               if re.match(r'cpu(/|$|_)', name))
     return {
-        'aplic_accesses': events['aplic'][0][0],
-        'imsic_accesses_a_hart': max(a for a, _ in events['imsic']),
+        'aplic_accesses': aplic,
+        'imsic_accesses_a_hart': max(files),
         'aia_percent': 100 * aia / whole,
+        'asked_percent': 100 * asked / whole,
         'cpu_percent': 100 * cpu / whole,
         'devices_us': whole,
-        'aia_us_a_hart': aia / len(events['imsic']),
+        'aia_us_a_hart': aia / len(files),
+        'aia_own_us': own,
     }
 
 
 class Bench:
     """One run, as far as it has come."""
 
-    def __init__(self, args, variants):
+    def __init__(self, args, variants, stock):
         self.args = args
         self.variants = variants
+        self.stock = stock
         self.begin = time.monotonic()
         self.rows = []
+        self.wholes = []
         self.left_out = []
 
     def say(self, text):
@@ -197,72 +188,157 @@ class Bench:
                              f'({FILES[files]} on each of {CPUS} CPUs)')
                     for _, harts, mode in todo:
                         self.case(host, kernel, files, harts, mode)
+                    if files == 'enough' and self.stock:
+                        self.beside_stock(host, kernel)
+
+    def leave_out(self, why, **case):
+        case['why'] = why.splitlines()[0]
+        self.left_out.append(case)
+        self.say(f'    left out: {", ".join(case.values())}')
 
     def case(self, host, kernel, files, harts, mode):
         """All runs of a case; the variants take turns."""
-        name = f'{harts} harts, {mode}'
         # Both sides of a move are on this host.  No kernel of today takes
         # upper identities without a file, see narrow-files.
         wide = mode != 'emul' and FILES[files] * CPUS >= 2 * harts
         found = {v: [] for v in self.variants}
+        slots = list(range(lab.SLOTS))
+        moves = {v: Journey(host, qemu, harts, mode, GUEST if wide else LOWER,
+                            slots)
+                 for v, qemu in self.variants.items()}
+        orders = []
         try:
             for _ in range(self.args.runs):
-                for variant, qemu in self.variants.items():
-                    found[variant].append(
-                        self.round(host, qemu, harts, mode,
-                                   GUEST if wide else LOWER))
+                for variant, journey in moves.items():
+                    found[variant].append(journey.go_on())
+                if mode == 'auto':
+                    orders.append(other_order(host, harts))
         except lab.LabError as e:
             if host.failure:
                 raise
-            why = str(e).strip().splitlines()
-            self.say(f'    {name}: left out: {why[0]}')
-            self.left_out.append({
-                'kernel': kernel, 'files': files, 'harts': harts,
-                'mode': mode, 'why': '\n'.join(why)})
+            self.leave_out(str(e).strip(), kernel=kernel,
+                           files=f'files {files}', harts=f'{harts} harts',
+                           mode=mode)
             return
+        finally:
+            for journey in moves.values():
+                journey.kill()
         for variant, runs in found.items():
             row = {'kernel': kernel, 'release': host.release, 'files': files,
                    'harts': harts, 'mode': mode, 'wide': wide,
                    'variant': variant, 'measures': summary(runs)}
+            if orders:
+                row['other_order'] = summary(orders)
             self.rows.append(row)
-            self.say(f'    {name}, {variant}: {bench_report.short(row)}')
+            self.say(f'    {harts} harts, {mode}, {variant}: '
+                     f'{bench_report.short(row)}')
 
-    def round(self, host, qemu, harts, mode, guest):
-        """Moves a new guest, saves it to a snapshot, and loads that."""
-        machines = []
+    def beside_stock(self, host, kernel):
+        """The whole of QEMU, in turns with QEMUs that lack the fork."""
+        qemus = {'fork': 'qemu-system-riscv64', **self.stock}
+        found = {name: [] for name in qemus}
         try:
-            src = Bare(host, 0, qemu, harts, mode, guest)
-            machines.append(src)
-            src.qmp('cont')
+            # What it is read from is cached then.
+            for qemu in qemus.values():
+                start_to_quit(host, qemu)
+            for _ in range(self.args.runs):
+                for name, qemu in qemus.items():
+                    found[name].append({'whole': whole(host, qemu)})
+        except lab.LabError as e:
+            if host.failure:
+                raise
+            self.leave_out(str(e).strip(), kernel=kernel, what='stock')
+            return
+        for name, runs in found.items():
+            self.wholes.append({'kernel': kernel, 'variant': name,
+                                **summary(runs)['whole']})
+
+
+class Journey:
+    """A guest that goes from one QEMU to the next, of the same variant.
+
+    It stands while others have their turn.
+    """
+
+    def __init__(self, host, qemu, harts, mode, guest, slots):
+        self.new = lambda **kwargs: Bare(host, slots.pop(), qemu, harts, mode,
+                                         guest, **kwargs)
+        self.slots = slots
+        self.machines = []
+
+    def go_on(self):
+        """Moves it, saves it to a snapshot there, and loads that."""
+        first = not self.machines
+        if first:
+            self.machines.append(self.new())
+        src, = self.machines
+        src.qmp('cont')
+        if first:
             src.wait_alive()
-            dst = Bare(host, 1, qemu, harts, mode, guest, incoming=True)
-            machines.append(dst)
-            src.traces()
-            dst.traces()
-            info = guests.migrate(src, dst, uri='unix:/tmp/bench')
-            dst.wait_alive()
-            result = {'save': measure(src.traces(), 'save'),
-                      'load': measure(dst.traces(), 'load'),
-                      'move': {'downtime_ms': info['downtime'],
-                               'total_ms': info['total-time']}}
-            src.quit()
-            dst.add_disk()
-            dst.qmp('stop')
-            dst.snapshot('snapshot-save')
-            dst.traces()
-            # It loads into a machine that has run since.
-            dst.qmp('cont')
-            dst.wait_alive()
-            dst.qmp('stop')
-            dst.snapshot('snapshot-load')
-            result['loadvm'] = measure(dst.traces(), 'load')
-            dst.qmp('cont')
-            dst.wait_alive()
-            dst.quit()
-            return result
-        finally:
-            for machine in machines:
-                machine.kill()
+        dst = self.new(incoming=True)
+        self.machines.append(dst)
+        src.traces()
+        dst.traces()
+        info = guests.migrate(src, dst, uri='unix:/tmp/bench')
+        result = {'save': measure(src.traces(), 'save'),
+                  'load': measure(dst.traces(), 'load'),
+                  'move': {'downtime_ms': info['downtime'],
+                           'total_ms': info['total-time']}}
+        dst.wait_alive()
+        src.quit()
+        self.slots.append(src.slot)
+        self.machines.remove(src)
+        dst.add_disk()
+        dst.qmp('stop')
+        dst.snapshot('snapshot-save')
+        dst.traces()
+        # The machine has run since it began.
+        dst.snapshot('snapshot-load')
+        result['loadvm'] = measure(dst.traces(), 'load')
+        dst.qmp('cont')
+        dst.wait_alive()
+        dst.qmp('stop')
+        return result
+
+    def kill(self):
+        for machine in self.machines:
+            machine.kill()
+
+
+def start_to_quit(host, qemu):
+    """How long that takes with 4 harts and -S, in ms."""
+    uptime = '$(cut -d" " -f1 /proc/uptime)'
+    times = host.check(
+        f'a={uptime}; echo quit | {qemu} -machine virt,aia=aplic-imsic '
+        '-accel kvm -cpu host -smp 4 -m 16M -nodefaults -no-user-config '
+        f'-display none -monitor stdio -S >/dev/null; echo $a {uptime}')
+    began, ended = map(float, times.split()[-2:])
+    return round(1000 * (ended - began))
+
+
+def whole(host, qemu):
+    """What all of QEMU takes, and the downtime as far as that QEMU can."""
+    result = {'start_ms': start_to_quit(host, qemu)}
+    machines = [Bare(host, 0, qemu, 4, 'auto', traces='')]
+    try:
+        src = machines[0]
+        src.qmp('cont')
+        src.wait_alive()
+        result['rss_kib'] = int(host.check(
+            f"awk '/VmRSS/ {{ print $2 }}' /proc/{src.job.pid()}/status"))
+        machines.append(Bare(host, 1, qemu, 4, 'auto', incoming=True,
+                             traces=''))
+        try:
+            info = guests.migrate(src, machines[1], uri='unix:/tmp/whole')
+            result['downtime_ms'] = info['downtime']
+        except lab.LabError:
+            # QEMU 10.0 aborts.
+            if src.job.status is None:
+                raise
+        return result
+    finally:
+        for machine in machines:
+            machine.kill()
 
 
 def summary(runs):
@@ -316,13 +392,17 @@ def main():
     variants = {'fork': 'qemu-system-riscv64'}
     if os.environ.get('BENCH_BASE'):
         variants[os.environ.get('BASE')] = os.environ['BENCH_BASE']
-    bench = Bench(args, variants)
+    # VERSION=PATH ...
+    stock = dict(word.split('=', 1) for word in
+                 os.environ.get('BENCH_STOCK', '').split())
+    bench = Bench(args, variants, stock)
     ok = True
     try:
         for path in (lab.FORK, GUEST):
             if not os.path.exists(path):
                 raise lab.LabError(f'there is no {path}; run make')
         make_lower()
+        make_order()
         bench.run()
     except lab.LabError as e:
         bench.say(f'FAILED: {e}')
@@ -333,7 +413,8 @@ def main():
     bench_report.write({
         'seconds': round(time.monotonic() - bench.begin),
         'base': os.environ.get('BASE') or None,
-        'rows': bench.rows, 'left_out': bench.left_out})
+        'rows': bench.rows, 'wholes': bench.wholes,
+        'left_out': bench.left_out})
     return 0 if ok and not bench.left_out else 1
 
 

@@ -21,6 +21,12 @@ def spread(measure, digits=0):
     return text if ends[0] == ends[1] else f'{text} ({"-".join(ends)})'
 
 
+def ratio(a, b):
+    """Of two medians, and the most that it could be either way."""
+    return (f'{a["median"] / b["median"]:.2f} '
+            f'({a["min"] / b["max"]:.2f}-{a["max"] / b["min"]:.2f})')
+
+
 def short(row):
     """A case in a line, for progress."""
     found = row['measures']
@@ -32,11 +38,12 @@ def short(row):
 
 def table(rows):
     """Lines of the table; of each case, all variants."""
-    form = '{:<9}{:<7}{:>3} {:<8}{:<13}{:<7}{:>11}{:>10}{:>14}{:>14}{:>16}'
+    form = ('{:<9}{:<7}{:>3} {:<8}{:<13}{:<7}{:>11}{:>10}{:>14}{:>14}{:>14}'
+            '{:>12}')
     yield form.format('kernel', 'files', '', 'harts', '', '', 'APLIC',
-                      'IMSIC', 'AIA %', 'vCPU %', 'AIA a hart')
+                      'IMSIC', 'AIA %', 'asked %', 'vCPU %', 'AIA a hart')
     yield form.format('', '', '', '', 'variant', '', 'accesses', 'a hart',
-                      'of devices', 'of devices', 'to 4 harts')
+                      'of devices', 'of devices', 'of devices', 'to 4 harts')
     four = {}
     for row in rows:
         if row['harts'] == 4 and row['mode'] == 'auto':
@@ -45,10 +52,11 @@ def table(rows):
         for way in WAYS:
             m = row['measures'][way]
             base = four.get((row['kernel'], row['files'], row['variant']))
-            ratio = '-'
+            to_four = '-'
             if base:
                 b = base['measures'][way]['aia_us_a_hart']['median']
-                ratio = f'{m["aia_us_a_hart"]["median"] / b:.2f}' if b else '-'
+                if b:
+                    to_four = f'{m["aia_us_a_hart"]["median"] / b:.2f}'
             first = way == WAYS[0]
             yield form.format(
                 row['kernel'] if first else '', row['files'] if first else '',
@@ -56,7 +64,8 @@ def table(rows):
                 row['variant'] if first else '', way,
                 spread(m['aplic_accesses']),
                 spread(m['imsic_accesses_a_hart']),
-                spread(m['aia_percent']), spread(m['cpu_percent']), ratio)
+                spread(m['aia_percent']), spread(m['asked_percent']),
+                spread(m['cpu_percent']), to_four)
 
 
 def against_base(rows, base):
@@ -71,10 +80,37 @@ def against_base(rows, base):
         ratios = []
         for way in WAYS:
             a, b = (r['measures'][way]['devices_us'] for r in (row, other))
-            ratios.append(f'{way} {a["median"] / b["median"]:.2f} '
-                          f'({a["min"] / b["max"]:.2f}-'
-                          f'{a["max"] / b["min"]:.2f})')
+            ratios.append(f'{way} {ratio(a, b)}')
         yield f'{" ".join(map(str, key))}: {", ".join(ratios)}'
+
+
+def against_order(rows):
+    """Lines that tell the fork's accesses by those of the other VMM."""
+    for row in rows:
+        other = row.get('other_order')
+        if not other or row['variant'] != 'fork':
+            continue
+        ratios = []
+        for way in WAYS:
+            theirs = other['save' if way == 'save' else 'load']
+            ratios.append(
+                f'{way} {spread(theirs["accesses"])}, time '
+                f'{ratio(row["measures"][way]["aia_own_us"], theirs["us"])}')
+        yield (f'{row["kernel"]} {row["files"]} {row["harts"]}: '
+               f'{"; ".join(ratios)}')
+
+
+def against_stock(wholes):
+    """Lines that tell all of QEMU by those that lack the fork."""
+    ours = {w['kernel']: w for w in wholes if w['variant'] == 'fork'}
+    for whole in wholes:
+        if whole['variant'] == 'fork':
+            continue
+        fork = ours[whole['kernel']]
+        ratios = [f'{name} {ratio(fork[key], whole[key])}' for key, name in
+                  (('start_ms', 'start to quit'), ('rss_kib', 'RSS'),
+                   ('downtime_ms', 'downtime')) if key in whole]
+        yield f'{whole["kernel"]} to {whole["variant"]}: {", ".join(ratios)}'
 
 
 def draw(path, rows):
@@ -139,10 +175,15 @@ def write(report):
               f'{report["base"]} (least-most):')
         for line in against_base(rows, report['base']):
             print(f'    {line}')
+    print("\n  the other VMM's accesses, and the fork's time to its:")
+    for line in against_order(rows):
+        print(f'    {line}')
+    if report['wholes']:
+        print('\n  all of QEMU, the fork to QEMU without it:')
+        for line in against_stock(report['wholes']):
+            print(f'    {line}')
     for case in report['left_out']:
-        print(f'  left out: {case["kernel"]}, files {case["files"]}, '
-              f'{case["harts"]} harts, {case["mode"]}: '
-              f'{case["why"].splitlines()[0]}')
+        print(f'  left out: {", ".join(case.values())}')
     print(f'\n  report: {path}')
     drawing = os.path.join(WHERE, 'report.svg')
     if draw(drawing, rows):

@@ -35,7 +35,7 @@ __all__ = ['BOOT_TIMEOUT', 'BUILD', 'FORK', 'HERE', 'Host', 'Job', 'Kernel',
 HOST_MODULES = ('9pnet_virtio', '9p', 'virtio_net', 'kvm')
 # Slots for guests: each has ports for QMP, the guest's serial port, and its
 # heartbeat where that has a wire of its own.
-SLOTS = 2
+SLOTS = 3
 # Emulation is slow and the machine may be busy: an event that has not come
 # by then will not come.
 BOOT_TIMEOUT = 300
@@ -384,6 +384,11 @@ class Job:
         """Ends what has taken the place of its shell by exec."""
         if self.status is None:
             self.host.run(f'kill -9 "$(cat /share/{self.name}.pid)"')
+
+    def pid(self):
+        """Of what has taken the place of its shell by exec."""
+        with open(os.path.join(self.host.share, f'{self.name}.pid')) as f:
+            return int(f.read())
 
     def stdout(self):
         return self._read('out')

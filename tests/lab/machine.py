@@ -9,7 +9,7 @@ from lab import LabError, receive, selector
 
 
 class Machine:
-    """A QEMU in one of the two slots of a host."""
+    """A QEMU in one of the slots of a host."""
 
     def __init__(self, host, slot=0):
         """Connects to the slot; start() starts its QEMU."""
@@ -17,6 +17,7 @@ class Machine:
         self.slot = slot
         self.events = []
         self.job = None
+        self._read = 0
         self._replies = []
         self._partial = b''
         self._qmp = host.connect(f'qmp{slot}')
@@ -82,6 +83,40 @@ class Machine:
             raise LabError(f"guest on host {self.host.name}: {command}: "
                            f"{reply['error']['desc']}")
         return reply['return']
+
+    def traces(self):
+        """The lines of trace events since the last call."""
+        text = self.job.stderr()
+        new, self._read = text[self._read:], len(text)
+        return new
+
+    def job_done(self, command, **arguments):
+        """Runs a command that makes a job of its name, to its end."""
+        self.events.clear()
+        self.qmp(command, **{'job-id': 'job', **arguments})
+        self.wait(lambda: any(
+            e['event'] == 'JOB_STATUS_CHANGE' and
+            e['data']['status'] == 'concluded' for e in self.events),
+            180, command)
+        job, = self.qmp('query-jobs')
+        self.qmp('job-dismiss', id='job')
+        if 'error' in job:
+            raise LabError(f'{command}: {job["error"]}')
+
+    def add_disk(self):
+        """A place for snapshots."""
+        path = f'/tmp/disk{self.slot}'
+        self.host.check(f': >{path}')
+        self.qmp('blockdev-add', driver='file', filename=path,
+                 **{'node-name': 'file0'})
+        self.job_done('blockdev-create', options={
+            'driver': 'qcow2', 'file': 'file0', 'size': 1 << 20})
+        self.qmp('blockdev-add', driver='qcow2', file='file0',
+                 **{'node-name': 'disk0'})
+
+    def snapshot(self, command):
+        self.job_done(command, tag='snapshot', vmstate='disk0',
+                      devices=['disk0'])
 
     def quit(self):
         """Ends its QEMU by a command."""

@@ -7,6 +7,7 @@ import re
 import sys
 import unittest
 
+import accesses
 import guests
 import lab
 import tapunit
@@ -70,8 +71,12 @@ class CrossHostTest(unittest.TestCase):
     def has_vector(guest):
         return guest.host.passes_on_illegal_instructions()
 
-    def there_and_back(self, first, second, there_aia=None, **kwargs):
-        """The guest must be whole before, between and after."""
+    def there_and_back(self, first, second, there_aia=None, arrived=None,
+                       **kwargs):
+        """The guest must be whole before, between and after.
+
+        Arrived is called with both QEMUs when it has been sent.
+        """
         guest = self.guest(first, **kwargs)
         there_kwargs = {k: v for k, v in kwargs.items() if k != 'harts'}
         last = guest.wait_alive()
@@ -82,6 +87,8 @@ class CrossHostTest(unittest.TestCase):
                                        else there_aia)
             there = self.destination(guest, kernel, **there_kwargs)
             info = guests.migrate(guest, there)
+            if arrived:
+                arrived(guest, there)
             guest.quit()
             there.wait_alive()
             there.say(f'on {kernel}')
@@ -213,7 +220,29 @@ class Moves(CrossHostTest):
     """There and back."""
 
     def test_auto_4_harts_from_stable(self):
-        self.there_and_back('stable', 'testing', aia='auto', harts=4)
+        """Also how many accesses to the AIA that takes, on each kernel."""
+        self.there_and_back('stable', 'testing', arrived=self.count_accesses,
+                            aia='auto', harts=4, devices=accesses.TRACES)
+
+    def count_accesses(self, guest, there):
+        save, load = guest.traces(), there.traces()
+        self.check_accesses(guest, save, 'save', accesses.most_of_save)
+        self.check_accesses(there, load, 'load', accesses.most_of_load)
+        there.wait_alive()
+        there.add_disk()
+        there.qmp('stop')
+        for command in ('snapshot-save', 'snapshot-load'):
+            there.traces()
+            there.snapshot(command)
+        self.check_accesses(there, there.traces(), 'load',
+                            accesses.most_of_loadvm)
+        there.qmp('cont')
+
+    def check_accesses(self, guest, text, way, most_of):
+        found, most = accesses.total(text, way), most_of(guest.harts)
+        print(f'# {guest.host.name}: {found} accesses for a {way}, '
+              f'{most_of.__name__}: {most}')
+        self.assertLessEqual(found, most)
 
     def test_hwaccel_3_harts_from_testing(self):
         self.there_and_back('testing', 'stable', aia='hwaccel', harts=3)

@@ -17,92 +17,83 @@
 #include "cpu.h"
 #include "hw/core/cpu.h"
 #include "trace/trace-target_riscv_kvm.h"
-#include "aia.h"
 #include "aia-files.h"
 #include "guest-file.h"
 #include "vcpu.h"
-#include "vcpu-enter.h"
 #include "vcpu-pmu.h"
 #include "vcpu-reg.h"
 #include "vcpu-state.h"
-
-static struct {
-    int mode;
-    uint32_t num_ids;
-    /* While files are saved: the harts whose files can only be read in part */
-    GPtrArray *narrow;
-} files;
-
-void kvm_riscv_aia_files_init(int mode, uint32_t num_ids)
-{
-    files.mode = mode;
-    files.num_ids = num_ids;
-}
+#include "vcpu-wait.h"
 
 /*
  * A hart owns a guest interrupt file, to which access is 64 bits wide, once
  * KVM_RUN was called for it on a CPU with a free one; emulation never gives it
  * one.
  */
-static int lend_files(GPtrArray *harts, GuestFileVisit *visit, Error **errp)
+static int lend_files(RISCVAIAKVMState *s, GPtrArray *harts,
+                      GuestFileVisit *visit, Error **errp)
 {
     /* In hwaccel a file has to be where its hart will run. */
-    return kvm_riscv_guest_file_lend(&kvm_riscv_aia, harts,
-                                     files.mode == KVM_DEV_RISCV_AIA_MODE_AUTO,
+    return kvm_riscv_guest_file_lend(&s->access, harts,
+                                     s->mode == KVM_DEV_RISCV_AIA_MODE_AUTO,
                                      visit, errp);
 }
 
 int kvm_riscv_aia_widen(void *opaque, uint32_t hart, Error **errp)
 {
     g_autoptr(GPtrArray) harts = g_ptr_array_new();
+    RISCVAIAKVMState *s = opaque;
     CPUState *cs = qemu_get_cpu(hart);
 
-    if (files.mode == KVM_DEV_RISCV_AIA_MODE_EMUL) {
+    if (s->mode == KVM_DEV_RISCV_AIA_MODE_EMUL) {
         return -EOPNOTSUPP;
     }
-    if (files.narrow) {
+    if (s->narrow) {
         /* The start of a hart resets its file. */
         if (!kvm_riscv_vcpu_is_stopped(cs)) {
-            g_ptr_array_add(files.narrow, cs);
+            g_ptr_array_add(s->narrow, cs);
         }
         return -EOPNOTSUPP;
     }
     g_ptr_array_add(harts, cs);
-    return lend_files(harts, NULL, errp);
+    return lend_files(s, harts, NULL, errp);
 }
 
 bool kvm_riscv_aia_waits_for_file(CPUState *cs)
 {
+    RISCVAIAKVMState *s = kvm_riscv_aia_find();
     bool wide;
 
-    return files.mode == KVM_DEV_RISCV_AIA_MODE_HWACCEL && files.num_ids &&
-           riscv_imsic_is_wide(&kvm_riscv_aia, kvm_arch_vcpu_id(cs), &wide,
+    return s && s->mode == KVM_DEV_RISCV_AIA_MODE_HWACCEL &&
+           riscv_imsic_is_wide(&s->access, kvm_arch_vcpu_id(cs), &wide,
                                NULL) && !wide;
 }
 
 static void forget_saved_file(KVMRISCVVCPU *vcpu)
 {
-    if (vcpu->saved_file) {
-        riscv_imsic_regs_free(vcpu->saved_file);
-        g_clear_pointer(&vcpu->saved_file, g_free);
+    if (vcpu->extra.saved_file) {
+        riscv_imsic_regs_free(vcpu->extra.saved_file);
+        g_clear_pointer(&vcpu->extra.saved_file, g_free);
     }
 }
 
 static bool save_file_as(CPUState *cs, bool wide, Error **errp)
 {
     ERRP_GUARD();
+    RISCVAIAKVMState *s = kvm_riscv_aia_find();
     KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
-    RISCVAIACost cost = kvm_riscv_aia_begin();
+    RISCVAIACost cost = kvm_riscv_aia_begin(s);
     bool ok;
 
     forget_saved_file(vcpu);
-    vcpu->saved_file = g_new0(RISCVIMSICRegs, 1);
-    riscv_imsic_regs_init(vcpu->saved_file, files.num_ids);
+    vcpu->extra.saved_file = g_new0(RISCVIMSICRegs, 1);
+    riscv_imsic_regs_init(vcpu->extra.saved_file, s->shape.ours.num_ids);
     ok = kvm_riscv_vcpu_put_owed(cs, errp) == 0 &&
-         riscv_imsic_regs_save(&kvm_riscv_aia, kvm_arch_vcpu_id(cs), wide,
-                               vcpu->saved_file, errp);
-    cost = kvm_riscv_aia_since(&cost);
-    trace_kvm_riscv_aia_save_imsic(cs->cpu_index, vcpu->saved_file->eidelivery,
+         riscv_imsic_regs_save(&s->access, kvm_arch_vcpu_id(cs), wide,
+                               vcpu->extra.saved_file, errp);
+    cost = kvm_riscv_aia_since(s, &cost);
+    trace_kvm_riscv_aia_save_imsic(cs->cpu_index,
+                                   vcpu->extra.saved_file->eidelivery,
                                    cost.accesses, cost.us,
                                    ok ? "" : error_get_pretty(*errp));
     return ok;
@@ -123,7 +114,7 @@ static bool save_lent_file(CPUState *cs, Error **errp)
  * Reads the files of all harts: those that can be read as they are first, since
  * they may have to be given up for the others.
  */
-bool kvm_riscv_aia_save_files(Error **errp)
+bool kvm_riscv_aia_save_files(RISCVAIAKVMState *s, Error **errp)
 {
     ERRP_GUARD();
     g_autoptr(GPtrArray) narrow = g_ptr_array_new();
@@ -132,16 +123,16 @@ bool kvm_riscv_aia_save_files(Error **errp)
     bool ok = true;
     int ret;
 
-    files.narrow = narrow;
+    s->narrow = narrow;
     CPU_FOREACH(cs) {
         ok = ok && save_file(cs, errp);
     }
-    files.narrow = NULL;
+    s->narrow = NULL;
     if (ok) {
-        ret = lend_files(narrow, save_lent_file, &busy);
+        ret = lend_files(s, narrow, save_lent_file, &busy);
         /* In hwaccel such a hart waits for its first file, and has not run. */
         ok = !ret || (ret == -EBUSY &&
-                      files.mode == KVM_DEV_RISCV_AIA_MODE_HWACCEL);
+                      s->mode == KVM_DEV_RISCV_AIA_MODE_HWACCEL);
     }
     if (ok) {
         error_free(busy);
@@ -157,18 +148,18 @@ bool kvm_riscv_aia_save_files(Error **errp)
     return false;
 }
 
-bool kvm_riscv_aia_save_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
-                              Error **errp)
+bool kvm_riscv_aia_take_file(RISCVAIAKVMState *s, uint32_t hartid,
+                             RISCVIMSICRegs *regs, Error **errp)
 {
     KVMRISCVVCPU *vcpu = RISCV_CPU(qemu_get_cpu(hartid))->kvm_vcpu;
     RISCVIMSICRegs *file;
 
     /* With a split irqchip the files are the first that is saved. */
-    if (!vcpu->saved_file &&
-        !(kvm_riscv_pmu_ask(errp) && kvm_riscv_aia_save_files(errp))) {
+    if (!vcpu->extra.saved_file &&
+        !(kvm_riscv_pmu_ask(errp) && kvm_riscv_aia_save_files(s, errp))) {
         return false;
     }
-    file = vcpu->saved_file;
+    file = vcpu->extra.saved_file;
     g_assert(file->num_words == regs->num_words);
     regs->eidelivery = file->eidelivery;
     regs->eithreshold = file->eithreshold;
@@ -180,21 +171,17 @@ bool kvm_riscv_aia_save_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
 
 static bool reset_file(CPUState *cs, Error **errp)
 {
+    RISCVAIAKVMState *s = kvm_riscv_aia_find();
     RISCVIMSICRegs regs;
     bool ok;
 
-    riscv_imsic_regs_init(&regs, files.num_ids);
-    ok = riscv_imsic_regs_reset(&kvm_riscv_aia, kvm_arch_vcpu_id(cs), &regs,
-                                errp);
+    riscv_imsic_regs_init(&regs, s->shape.ours.num_ids);
+    ok = riscv_imsic_regs_reset(&s->access, kvm_arch_vcpu_id(cs), &regs, errp);
     riscv_imsic_regs_free(&regs);
     return ok;
 }
 
-/*
- * For kernels that do not reset a vCPU whole: the files of all harts that have
- * run, at the first of them.
- */
-static bool reset_upper_halves(Error **errp)
+static bool reset_upper_halves(RISCVAIAKVMState *s, Error **errp)
 {
     g_autoptr(GPtrArray) narrow = g_ptr_array_new();
     Error *busy = NULL;
@@ -205,20 +192,20 @@ static bool reset_upper_halves(Error **errp)
     CPU_FOREACH(cs) {
         KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
 
-        vcpu->reset_upper = vcpu->ran;
+        vcpu->extra.reset_upper = vcpu->ran;
         /* Lest KVM_RUN tells the old guest of steal time. */
         if (vcpu->ran &&
             (kvm_riscv_put_reg_list(cs, vcpu->regs.reset, errp) < 0 ||
-             !riscv_imsic_is_wide(&kvm_riscv_aia, kvm_arch_vcpu_id(cs), &wide,
+             !riscv_imsic_is_wide(&s->access, kvm_arch_vcpu_id(cs), &wide,
                                   errp) ||
              (wide && !reset_file(cs, errp)))) {
             return false;
         }
-        if (vcpu->ran && !wide && files.mode != KVM_DEV_RISCV_AIA_MODE_EMUL) {
+        if (vcpu->ran && !wide && s->mode != KVM_DEV_RISCV_AIA_MODE_EMUL) {
             g_ptr_array_add(narrow, cs);
         }
     }
-    ret = lend_files(narrow, reset_file, &busy);
+    ret = lend_files(s, narrow, reset_file, &busy);
     if (ret == -EBUSY) {
         /* The guest's own boot code cannot do more either. */
         warn_reportf_err(busy, "identities 32-63, 96-127 and so on are not "
@@ -229,15 +216,15 @@ static bool reset_upper_halves(Error **errp)
     return ret == 0;
 }
 
-bool kvm_riscv_aia_reset_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
+bool kvm_riscv_aia_reset_files(RISCVAIAKVMState *s, uint32_t hartid,
                                Error **errp)
 {
     KVMRISCVVCPU *vcpu = RISCV_CPU(qemu_get_cpu(hartid))->kvm_vcpu;
 
-    if (!kvm_riscv_vcpu_is_reset_whole() && vcpu->ran && !vcpu->reset_upper &&
-        !reset_upper_halves(errp)) {
+    if (!kvm_riscv_vcpu_is_reset_whole() && vcpu->ran &&
+        !vcpu->extra.reset_upper && !reset_upper_halves(s, errp)) {
         return false;
     }
-    vcpu->reset_upper = false;
-    return riscv_imsic_regs_reset(&kvm_riscv_aia, hartid, regs, errp);
+    vcpu->extra.reset_upper = false;
+    return true;
 }

@@ -2,39 +2,42 @@
  * The interrupt files of all harts: saved and reset together
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
- *
- * What aia.c and aia-files.c have of each other; aia.h is for everybody else.
  */
 
 #ifndef RISCV_KVM_AIA_FILES_H
 #define RISCV_KVM_AIA_FILES_H
 
-#include "target/riscv/kvm/aia-state.h"
+#include "target/riscv/kvm/aia.h"
 
-/* The kernel's AIA */
-extern const RISCVAIAAccess kvm_riscv_aia;
-
-/* For the trace event of a step of save or load */
-typedef struct RISCVAIACost {
-    int64_t us;
-    unsigned accesses;
-} RISCVAIACost;
-
-RISCVAIACost kvm_riscv_aia_begin(void);
-RISCVAIACost kvm_riscv_aia_since(const RISCVAIACost *began);
-
-/* @mode: KVM_DEV_RISCV_AIA_MODE_*, the one in force */
-void kvm_riscv_aia_files_init(int mode, uint32_t num_ids);
-
-/* Of kvm_riscv_aia; in a save it only takes a note of the hart. */
+/* Of RISCVAIAAccess; in a save it only takes a note of the hart. */
 int kvm_riscv_aia_widen(void *opaque, uint32_t hart, Error **errp);
 
 /**
  * kvm_riscv_aia_save_files - read the files of all harts
  *
- * With the BQL held, which is not released.  kvm_riscv_aia_save_imsic() takes
- * them from here.
+ * With the BQL held, which is not released.
  */
-bool kvm_riscv_aia_save_files(Error **errp);
+bool kvm_riscv_aia_save_files(RISCVAIAKVMState *s, Error **errp);
+
+/* Gives what that has read of a hart's; where it has not, it does so first. */
+bool kvm_riscv_aia_take_file(RISCVAIAKVMState *s, uint32_t hartid,
+                             RISCVIMSICRegs *regs, Error **errp);
+
+/**
+ * kvm_riscv_aia_reset_files - reset upper halves that access does not reach
+ * @hartid: of the file that is about to be reset
+ *
+ * For kernels that do not reset a vCPU whole: the files of all harts that have
+ * run, at the first of them.
+ */
+bool kvm_riscv_aia_reset_files(RISCVAIAKVMState *s, uint32_t hartid,
+                               Error **errp);
+
+/**
+ * kvm_riscv_aia_waits_for_file - whether hwaccel keeps a hart from running
+ *
+ * Since it was reset, for it gives no file away.  With the guest not running.
+ */
+bool kvm_riscv_aia_waits_for_file(CPUState *cs);
 
 #endif

@@ -9,7 +9,7 @@
 
 bool riscv_aia_aplic_is_fresh(const RISCVAIAFresh *fresh)
 {
-    return fresh->aplic_reset && !fresh->aplic_used;
+    return fresh->aplic_reset;
 }
 
 bool riscv_aia_file_is_fresh(const RISCVAIAFresh *fresh, uint32_t hart)
@@ -39,7 +39,7 @@ void riscv_aia_use(RISCVAIAFresh *fresh)
 
 void riscv_aia_use_aplic(RISCVAIAFresh *fresh)
 {
-    fresh->aplic_used = true;
+    fresh->aplic_reset = false;
 }
 
 void riscv_aia_use_files(RISCVAIAFresh *fresh)

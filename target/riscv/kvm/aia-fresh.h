@@ -5,9 +5,9 @@
  *
  * Of what is fresh a load writes only what differs.  It is known, never
  * assumed: a reset has written it (riscv_aplic_regs_reset() and
- * riscv_imsic_regs_reset()), and nothing has been there, since the kernel made
- * it, that could have changed it.  What has been used once is never taken for
- * fresh again: access that is 32 bits wide could not reset all of a file.
+ * riscv_imsic_regs_reset()), and nothing has been there since that could have
+ * changed it.  A file that has been used once is never taken for fresh again:
+ * access that is 32 bits wide could not reset all of it.
  */
 
 #ifndef RISCV_KVM_AIA_FRESH_H
@@ -21,13 +21,13 @@
 /**
  * struct RISCVAIAFresh - what is known; zeroed: nothing is
  *
- * @aplic_reset, @file_reset: a reset has written it; files by KVM vCPU id
- * @aplic_used, @file_used: something may have changed it, ever
+ * @aplic_reset: a reset has written the APLIC, and nothing may have changed it
+ * @file_reset: a reset has written a file; by KVM vCPU id
+ * @file_used: something may have changed it, ever
  * @files_used: likewise any file
  */
 typedef struct RISCVAIAFresh {
     bool aplic_reset;
-    bool aplic_used;
     bool files_used;
     DECLARE_BITMAP(file_reset, AIA_MAX_HARTS);
     DECLARE_BITMAP(file_used, AIA_MAX_HARTS);

@@ -276,7 +276,6 @@ bool riscv_aplic_regs_reset(const RISCVAIAAccess *aia, RISCVAPLICRegs *regs,
     memcpy(regs->input, driven, regs->num_words * sizeof(uint32_t));
     if (!write_regs(aia, !riscv_aia_aplic_is_fresh(aia->fresh), regs, driven,
                     errp)) {
-        riscv_aia_use_aplic(aia->fresh);
         return false;
     }
     riscv_aia_aplic_was_reset(aia->fresh);

@@ -22,11 +22,9 @@
  */
 
 #include "qemu/osdep.h"
-#include <sys/ioctl.h>
 #include <linux/kvm.h>
 
 #include "qapi/error.h"
-#include "hw/intc/riscv_aplic.h"
 #include "qemu/timer.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
@@ -34,47 +32,23 @@
 #include "system/kvm.h"
 #include "system/runstate.h"
 #include "cpu.h"
-#include "internals.h"
-#include "hw/core/cpu.h"
 #include "trace/trace-target_riscv_kvm.h"
 #include "aia.h"
-#include "aia-files.h"
-#include "kvm_riscv.h"
-#include "shape.h"
-#include "vcpu.h"
-#include "vcpu-config.h"
-#include "vcpu-pmu.h"
+#include "compat.h"
 #include "vcpu-state.h"
+#if AIA_FORK
+#include "aia-files.h"
+#include "vcpu-pmu.h"
+#endif
 
-static struct {
-    int fd;
-    /* The level last driven on each wire, as in RISCVAPLICRegs.input. */
-    uint32_t driven[DIV_ROUND_UP(AIA_APLIC_MAX_SOURCES + 1, 32)];
-    /* Loaded, to be turned on once all vCPUs have their registers. */
-    const RISCVAPLICRegs *off;
-    /* genmsi has left an identity pending that a narrow access cannot clear */
-    bool stale_upper;
-    /* Have come from a stream since the vCPUs were put or reset last */
-    bool loaded_shape;
-    bool loaded_aplic;
-    /* Accesses to attributes, ever */
-    unsigned accesses;
-    RISCVAIAFresh fresh;
-} aia = { .fd = -1 };
-
-static int aia_attr(unsigned long request, uint32_t group, uint64_t attr,
-                    void *val)
+static int aia_attr(RISCVAIAKVMState *s, uint32_t group, uint64_t attr,
+                    void *val, bool write)
 {
-    struct kvm_device_attr kvmattr = {
-        .group = group,
-        .attr = attr,
-        .addr = (uintptr_t)val,
-    };
     int ret;
 
-    aia.accesses++;
+    s->accesses++;
     do {
-        ret = kvm_device_ioctl(aia.fd, request, &kvmattr);
+        ret = kvm_device_access(s->fd, group, attr, val, write, NULL);
     } while (ret == -EINTR);
     return ret;
 }
@@ -91,34 +65,33 @@ static uint64_t imsic_attr(uint32_t hart, uint32_t iselect)
 
 static int get_aplic(void *opaque, uint32_t offset, uint32_t *val)
 {
-    return aia_attr(KVM_GET_DEVICE_ATTR, KVM_DEV_RISCV_AIA_GRP_APLIC, offset,
-                    val);
+    return aia_attr(opaque, KVM_DEV_RISCV_AIA_GRP_APLIC, offset, val, false);
 }
 
 static int set_aplic(void *opaque, uint32_t offset, uint32_t val)
 {
-    return aia_attr(KVM_SET_DEVICE_ATTR, KVM_DEV_RISCV_AIA_GRP_APLIC, offset,
-                    &val);
+    return aia_attr(opaque, KVM_DEV_RISCV_AIA_GRP_APLIC, offset, &val, true);
 }
 
 static int get_imsic(void *opaque, uint32_t hart, uint32_t iselect,
                      uint64_t *val)
 {
-    return aia_attr(KVM_GET_DEVICE_ATTR, KVM_DEV_RISCV_AIA_GRP_IMSIC,
-                    imsic_attr(hart, iselect), val);
+    return aia_attr(opaque, KVM_DEV_RISCV_AIA_GRP_IMSIC,
+                    imsic_attr(hart, iselect), val, false);
 }
 
 static int set_imsic(void *opaque, uint32_t hart, uint32_t iselect,
                      uint64_t val)
 {
-    return aia_attr(KVM_SET_DEVICE_ATTR, KVM_DEV_RISCV_AIA_GRP_IMSIC,
-                    imsic_attr(hart, iselect), &val);
+    return aia_attr(opaque, KVM_DEV_RISCV_AIA_GRP_IMSIC,
+                    imsic_attr(hart, iselect), &val, true);
 }
 
 static int set_input(void *opaque, uint32_t source, bool level)
 {
+    RISCVAIAKVMState *s = opaque;
     struct kvm_irq_level irq = { .irq = source, .level = level };
-    uint32_t *word = &aia.driven[source / 32];
+    uint32_t *word = &s->driven[source / 32];
 
     *word = deposit32(*word, source % 32, 1, level);
     /* kvm_set_irq() would abort where this fails. */
@@ -131,8 +104,8 @@ static int send_msi(void *opaque, uint32_t hart, uint32_t id)
     struct kvm_msi msi = { .data = id };
     int ret;
 
-    ret = aia_attr(KVM_GET_DEVICE_ATTR, KVM_DEV_RISCV_AIA_GRP_ADDR,
-                   KVM_DEV_RISCV_AIA_ADDR_IMSIC(hart), &addr);
+    ret = aia_attr(opaque, KVM_DEV_RISCV_AIA_GRP_ADDR,
+                   KVM_DEV_RISCV_AIA_ADDR_IMSIC(hart), &addr, false);
     if (ret < 0) {
         return ret;
     }
@@ -142,26 +115,25 @@ static int send_msi(void *opaque, uint32_t hart, uint32_t id)
     return ret < 0 ? ret : 0;
 }
 
-const RISCVAIAAccess kvm_riscv_aia = {
-    .get_aplic = get_aplic,
-    .set_aplic = set_aplic,
-    .set_input = set_input,
-    .get_imsic = get_imsic,
-    .set_imsic = set_imsic,
-    .send_msi = send_msi,
-    .widen = kvm_riscv_aia_widen,
-    .fresh = &aia.fresh,
-};
-
-static bool aia_has(uint32_t group, uint64_t attr)
+#if !AIA_FORK
+/* A guest in emulation reaches no more of a software file than QEMU does. */
+static int kvm_riscv_aia_widen(void *opaque, uint32_t hart, Error **errp)
 {
-    return aia_attr(KVM_HAS_DEVICE_ATTR, group, attr, NULL) == 0;
+    RISCVAIAKVMState *s = opaque;
+
+    if (s->mode == KVM_DEV_RISCV_AIA_MODE_EMUL) {
+        return -EOPNOTSUPP;
+    }
+    error_setg(errp, "KVM reaches 32 of the 64 bits of a register of a "
+               "software interrupt file");
+    return -ENOTSUP;
 }
+#endif
 
-static bool get_config(uint32_t attr, uint32_t *val, Error **errp)
+bool kvm_riscv_aia_get_config(RISCVAIAKVMState *s, uint32_t attr,
+                              uint32_t *val, Error **errp)
 {
-    int ret = aia_attr(KVM_GET_DEVICE_ATTR, KVM_DEV_RISCV_AIA_GRP_CONFIG,
-                       attr, val);
+    int ret = aia_attr(s, KVM_DEV_RISCV_AIA_GRP_CONFIG, attr, val, false);
 
     if (ret < 0) {
         error_setg_errno(errp, -ret, "cannot read attribute %u of group "
@@ -170,10 +142,10 @@ static bool get_config(uint32_t attr, uint32_t *val, Error **errp)
     return ret >= 0;
 }
 
-static bool get_addr(uint32_t attr, uint64_t *val, Error **errp)
+bool kvm_riscv_aia_get_addr(RISCVAIAKVMState *s, uint32_t attr, uint64_t *val,
+                            Error **errp)
 {
-    int ret = aia_attr(KVM_GET_DEVICE_ATTR, KVM_DEV_RISCV_AIA_GRP_ADDR, attr,
-                       val);
+    int ret = aia_attr(s, KVM_DEV_RISCV_AIA_GRP_ADDR, attr, val, false);
 
     if (ret < 0) {
         error_setg_errno(errp, -ret, "cannot read attribute %u of group ADDR "
@@ -182,123 +154,80 @@ static bool get_addr(uint32_t attr, uint64_t *val, Error **errp)
     return ret >= 0;
 }
 
-static bool shape_update(RISCVAIAShape *shape, Error **errp)
+static RISCVAIAKVMState *find(void)
 {
-    GArray *ids = kvm_riscv_vcpu_used_regs(&shape->satp_mode, errp);
-
-    if (!ids) {
-        return false;
-    }
-    shape->num_used_regs = ids->len;
-    shape->used_reg = (uint64_t *)g_array_free(ids, false);
-    shape->config = *kvm_riscv_vcpu_config_guest();
-    return true;
+    return (RISCVAIAKVMState *)
+        object_resolve_path_component(OBJECT(qdev_get_machine()),
+                                      TYPE_RISCV_AIA_KVM);
 }
 
-static void shape_loaded(const RISCVAIAShape *source)
+RISCVAIAKVMState *kvm_riscv_aia_get(void)
 {
-    kvm_riscv_vcpu_config_loaded(&source->config);
-    aia.loaded_shape = true;
+    RISCVAIAKVMState *s = find();
+
+    if (!s) {
+        s = RISCV_AIA_KVM(object_new(TYPE_RISCV_AIA_KVM));
+        object_property_add_child(OBJECT(qdev_get_machine()),
+                                  TYPE_RISCV_AIA_KVM, OBJECT(s));
+        object_unref(OBJECT(s));
+    }
+    return s;
 }
 
-static const RISCVAIAShapeOps shape_ops = {
-    .update = shape_update,
-    .has_reg = kvm_riscv_vcpu_has_reg,
-    .satp_mode = kvm_riscv_vcpu_satp_mode,
-    .compare_config = kvm_riscv_vcpu_config_compare,
-    .loaded = shape_loaded,
-};
-
-static RISCVSectionVersion section_version(const VMStateDescription *vmsd)
+RISCVAIAKVMState *kvm_riscv_aia_find(void)
 {
-    return (RISCVSectionVersion) { vmsd->version_id, vmsd->minimum_version_id };
+    RISCVAIAKVMState *s = find();
+
+    return s && s->fd >= 0 ? s : NULL;
 }
 
-static bool get_shape(RISCVAIAShape *shape, Error **errp)
+/* The guest is about to run: nothing is known to be as at reset any more. */
+static void vm_state_change(void *opaque, bool running, RunState state)
 {
-    const struct {
-        uint32_t attr;
-        uint32_t *val;
-    } config[] = {
-        { KVM_DEV_RISCV_AIA_CONFIG_MODE, &shape->mode },
-        { KVM_DEV_RISCV_AIA_CONFIG_SRCS, &shape->num_sources },
-        { KVM_DEV_RISCV_AIA_CONFIG_IDS, &shape->num_ids },
-        { KVM_DEV_RISCV_AIA_CONFIG_GROUP_BITS, &shape->group_bits },
-        { KVM_DEV_RISCV_AIA_CONFIG_GROUP_SHIFT, &shape->group_shift },
-        { KVM_DEV_RISCV_AIA_CONFIG_HART_BITS, &shape->hart_bits },
-        { KVM_DEV_RISCV_AIA_CONFIG_GUEST_BITS, &shape->guest_bits },
-    };
-    CPUState *cs;
+    RISCVAIAKVMState *s = opaque;
 
-    for (int i = 0; i < ARRAY_SIZE(config); i++) {
-        if (!get_config(config[i].attr, config[i].val, errp)) {
-            return false;
-        }
+    if (running) {
+        riscv_aia_use(&s->fresh);
     }
-    shape->cpu = section_version(&vmstate_riscv_cpu);
-    shape->split = kvm_kernel_irqchip_split();
-    if (shape->split) {
-        ObjectClass *aplic = object_class_by_name(TYPE_RISCV_APLIC);
-
-        shape->aplic = section_version(DEVICE_CLASS(aplic)->vmsd);
-    } else if (!get_addr(KVM_DEV_RISCV_AIA_ADDR_APLIC, &shape->aplic_addr,
-                         errp)) {
-        return false;
-    }
-    shape->timebase = kvm_riscv_get_timebase_frequency(RISCV_CPU(first_cpu));
-    CPU_FOREACH(cs) {
-        shape->num_harts++;
-    }
-    shape->hart_id = g_new0(uint64_t, shape->num_harts);
-    shape->imsic_addr = g_new0(uint64_t, shape->num_harts);
-    CPU_FOREACH(cs) {
-        uint64_t *hart_id = &shape->hart_id[cs->cpu_index];
-
-        *hart_id = kvm_arch_vcpu_id(cs);
-        if (!get_addr(KVM_DEV_RISCV_AIA_ADDR_IMSIC(*hart_id),
-                      &shape->imsic_addr[cs->cpu_index], errp)) {
-            return false;
-        }
-    }
-    return true;
 }
 
 void kvm_riscv_aia_created(int fd, int mode)
 {
     static Error *blocker;
-    RISCVAIAShape shape = { };
+    RISCVAIAKVMState *s = kvm_riscv_aia_get();
     Error *err = NULL;
     const char *lacks = NULL;
 
-    aia.fd = fd;
+    s->fd = fd;
+    s->mode = mode;
+    qemu_add_vm_change_state_handler(vm_state_change, s);
     if (!kvm_kernel_irqchip_split() &&
-        !aia_has(KVM_DEV_RISCV_AIA_GRP_APLIC, AIA_APLIC_DOMAINCFG)) {
+        !kvm_device_check_attr(fd, KVM_DEV_RISCV_AIA_GRP_APLIC,
+                               AIA_APLIC_DOMAINCFG)) {
         lacks = "APLIC";
-    } else if (!aia_has(KVM_DEV_RISCV_AIA_GRP_IMSIC,
-                        imsic_attr(0, AIA_IMSIC_EIDELIVERY))) {
+    } else if (!kvm_device_check_attr(fd, KVM_DEV_RISCV_AIA_GRP_IMSIC,
+                                      imsic_attr(0, AIA_IMSIC_EIDELIVERY))) {
         lacks = "IMSIC";
     }
     if (lacks) {
         error_setg(&blocker, "This kernel does not offer the state of its "
                    "in-kernel %s (KVM_DEV_TYPE_RISCV_AIA attributes); use a "
                    "newer one", lacks);
-    } else if (get_shape(&shape, &err)) {
-        kvm_riscv_aia_files_init(mode, shape.num_ids);
-        riscv_aia_shape_register(&shape, &shape_ops);
+    } else if (kvm_riscv_aia_get_shape(s, &err)) {
+        riscv_aia_shape_register(&s->shape);
     } else {
         error_setg(&blocker, "The shape of the in-kernel AIA is not known: %s",
                    error_get_pretty(err));
         error_free(err);
-        riscv_aia_shape_clear(&shape);
     }
     if (blocker) {
         migrate_add_blocker(&blocker, &error_fatal);
     }
 }
 
-void kvm_riscv_aia_drive(int irq, int level)
+void kvm_riscv_aia_drive(RISCVAIAKVMState *s, int irq, int level)
 {
-    uint32_t *word = &aia.driven[irq / 32];
+    uint32_t *word = &s->driven[irq / 32];
 
     /*
      * Devices drive their wires again while they load.  The kernel takes a
@@ -308,27 +237,23 @@ void kvm_riscv_aia_drive(int irq, int level)
     if (!runstate_is_running() && extract32(*word, irq % 32, 1) == !!level) {
         return;
     }
-    riscv_aia_use_wire(&aia.fresh);
+    riscv_aia_use_wire(&s->fresh);
     *word = deposit32(*word, irq % 32, 1, !!level);
     kvm_set_irq(kvm_state, irq, !!level);
 }
 
-void kvm_riscv_aia_run(void)
-{
-    riscv_aia_use(&aia.fresh);
-}
-
-RISCVAIACost kvm_riscv_aia_begin(void)
+RISCVAIACost kvm_riscv_aia_begin(const RISCVAIAKVMState *s)
 {
     return (RISCVAIACost) {
         .us = qemu_clock_get_us(QEMU_CLOCK_REALTIME),
-        .accesses = aia.accesses,
+        .accesses = s->accesses,
     };
 }
 
-RISCVAIACost kvm_riscv_aia_since(const RISCVAIACost *began)
+RISCVAIACost kvm_riscv_aia_since(const RISCVAIAKVMState *s,
+                                 const RISCVAIACost *began)
 {
-    RISCVAIACost now = kvm_riscv_aia_begin();
+    RISCVAIACost now = kvm_riscv_aia_begin(s);
 
     return (RISCVAIACost) {
         .us = now.us - began->us,
@@ -346,78 +271,121 @@ static bool upper_half(uint32_t id)
     return id & 32;
 }
 
-bool kvm_riscv_aia_peek_aplic(RISCVAPLICRegs *regs, Error **errp)
+bool kvm_riscv_aia_peek_aplic(RISCVAIAKVMState *s, RISCVAPLICRegs *regs,
+                              Error **errp)
 {
-    if (!riscv_aplic_regs_save(&kvm_riscv_aia, regs, aia.driven, errp)) {
+    if (!riscv_aplic_regs_save(&s->access, regs, s->driven, errp)) {
         return false;
     }
-    if (aia.off) {
+    if (s->off) {
         /* It was loaded, and has not run. */
-        regs->domaincfg = aia.off->domaincfg;
+        regs->domaincfg = s->off->domaincfg;
     }
     return true;
 }
 
-bool kvm_riscv_aia_save_aplic(RISCVAPLICRegs *regs, Error **errp)
+bool kvm_riscv_aia_save_aplic(RISCVAIAKVMState *s, RISCVAPLICRegs *regs,
+                              Error **errp)
 {
     ERRP_GUARD();
-    RISCVAIACost cost = kvm_riscv_aia_begin();
-    bool ok = kvm_riscv_pmu_ask(errp) && kvm_riscv_aia_peek_aplic(regs, errp);
+    RISCVAIACost cost;
+    bool ok;
 
-    cost = kvm_riscv_aia_since(&cost);
+#if AIA_FORK
+    if (!kvm_riscv_pmu_ask(errp)) {
+        return false;
+    }
+#endif
+    cost = kvm_riscv_aia_begin(s);
+    ok = kvm_riscv_aia_peek_aplic(s, regs, errp);
+    cost = kvm_riscv_aia_since(s, &cost);
     trace_kvm_riscv_aia_save_aplic(regs->num_sources, regs->domaincfg,
                                    cost.accesses, cost.us, why(ok, errp));
+#if AIA_FORK
     /* After it: what moves from it to a file meanwhile is seen in the file. */
-    return ok && kvm_riscv_aia_save_files(errp);
+    ok = ok && kvm_riscv_aia_save_files(s, errp);
+#endif
+    return ok;
 }
 
-bool kvm_riscv_aia_load_aplic(const RISCVAPLICRegs *regs, Error **errp)
+bool kvm_riscv_aia_load_aplic(RISCVAIAKVMState *s, const RISCVAPLICRegs *regs,
+                              Error **errp)
 {
     ERRP_GUARD();
-    RISCVAIACost cost = kvm_riscv_aia_begin();
+    RISCVAIACost cost = kvm_riscv_aia_begin(s);
     bool ok;
 
     ok = riscv_aplic_regs_check(regs, errp) &&
-         riscv_aplic_regs_load(&kvm_riscv_aia, regs, aia.driven, errp);
-    aia.off = ok ? regs : NULL;
-    aia.loaded_aplic |= ok;
-    aia.stale_upper = upper_half(regs->genmsi & AIA_APLIC_EIID_MASK);
-    cost = kvm_riscv_aia_since(&cost);
+         riscv_aplic_regs_load(&s->access, regs, s->driven, errp);
+    s->off = ok ? regs : NULL;
+    s->loaded_aplic |= ok;
+    s->stale_upper = upper_half(regs->genmsi & AIA_APLIC_EIID_MASK);
+    cost = kvm_riscv_aia_since(s, &cost);
     trace_kvm_riscv_aia_load_aplic(regs->num_sources, regs->domaincfg,
                                    cost.accesses, cost.us, why(ok, errp));
     return ok;
 }
 
-bool kvm_riscv_aia_reset_aplic(RISCVAPLICRegs *regs, Error **errp)
+bool kvm_riscv_aia_reset_aplic(RISCVAIAKVMState *s, RISCVAPLICRegs *regs,
+                               Error **errp)
 {
-    aia.off = NULL;
-    aia.stale_upper = false;
+    s->off = NULL;
+    s->stale_upper = false;
     /* It moves no wire; the devices' own resets do. */
-    return riscv_aplic_regs_reset(&kvm_riscv_aia, regs, aia.driven, errp);
+    if (!riscv_aplic_regs_reset(&s->access, regs, s->driven, errp)) {
+        return false;
+    }
+    if (runstate_is_running()) {
+        /* The guest goes on right away, and nobody says so. */
+        riscv_aia_use_aplic(&s->fresh);
+    }
+    return true;
 }
 
-bool kvm_riscv_aia_load_imsic(uint32_t hartid, const RISCVIMSICRegs *regs,
-                              Error **errp)
+bool kvm_riscv_aia_save_imsic(RISCVAIAKVMState *s, uint32_t hartid,
+                              RISCVIMSICRegs *regs, Error **errp)
+{
+#if AIA_FORK
+    return kvm_riscv_aia_take_file(s, hartid, regs, errp);
+#else
+    return riscv_imsic_regs_save(&s->access, hartid, false, regs, errp);
+#endif
+}
+
+bool kvm_riscv_aia_reset_imsic(RISCVAIAKVMState *s, uint32_t hartid,
+                               RISCVIMSICRegs *regs, Error **errp)
+{
+#if AIA_FORK
+    if (!kvm_riscv_aia_reset_files(s, hartid, errp)) {
+        return false;
+    }
+#endif
+    return riscv_imsic_regs_reset(&s->access, hartid, regs, errp);
+}
+
+bool kvm_riscv_aia_load_imsic(RISCVAIAKVMState *s, uint32_t hartid,
+                              const RISCVIMSICRegs *regs, Error **errp)
 {
     ERRP_GUARD();
-    RISCVAIACost cost = kvm_riscv_aia_begin();
+    RISCVAIACost cost = kvm_riscv_aia_begin(s);
     KVMRISCVVCPU *vcpu = RISCV_CPU(qemu_get_cpu(hartid))->kvm_vcpu;
     bool ok;
 
     /* If the guest has run, the file may hold anything. */
     ok = riscv_imsic_regs_check(regs, hartid, errp) &&
-         riscv_imsic_regs_load(&kvm_riscv_aia, hartid, regs,
-                               aia.stale_upper || vcpu->ran, errp);
+         riscv_imsic_regs_load(&s->access, hartid, regs,
+                               s->stale_upper || vcpu->ran, errp);
     if (ok) {
         vcpu->loaded_file = true;
     }
-    cost = kvm_riscv_aia_since(&cost);
+    cost = kvm_riscv_aia_since(s, &cost);
     trace_kvm_riscv_aia_load_imsic(hartid, regs->eidelivery,
                                    cost.accesses, cost.us, why(ok, errp));
     return ok;
 }
 
 typedef struct PeekIMSIC {
+    const RISCVAIAAccess *access;
     RISCVIMSICRegs *regs;
     bool *whole;
     Error **errp;
@@ -428,14 +396,19 @@ static void do_peek_imsic(CPUState *cs, run_on_cpu_data arg)
 {
     PeekIMSIC *peek = arg.host_ptr;
 
-    peek->ok = riscv_imsic_regs_peek(&kvm_riscv_aia, kvm_arch_vcpu_id(cs),
+    peek->ok = riscv_imsic_regs_peek(peek->access, kvm_arch_vcpu_id(cs),
                                      peek->regs, peek->whole, peek->errp);
 }
 
-bool kvm_riscv_aia_peek_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
-                              bool *whole, Error **errp)
+bool kvm_riscv_aia_peek_imsic(RISCVAIAKVMState *s, uint32_t hartid,
+                              RISCVIMSICRegs *regs, bool *whole, Error **errp)
 {
-    PeekIMSIC peek = { .regs = regs, .whole = whole, .errp = errp };
+    PeekIMSIC peek = {
+        .access = &s->access,
+        .regs = regs,
+        .whole = whole,
+        .errp = errp,
+    };
 
     run_on_cpu(qemu_get_cpu(hartid), do_peek_imsic,
                RUN_ON_CPU_HOST_PTR(&peek));
@@ -446,13 +419,13 @@ bool kvm_riscv_aia_peek_imsic(uint32_t hartid, RISCVIMSICRegs *regs,
  * For QEMU a stream ends where it says so, whatever it has lacked till then.
  * @reset: this is no load, but what came by one that failed is no more
  */
-static bool check_all_loaded(bool reset, Error **errp)
+static bool check_all_loaded(RISCVAIAKVMState *s, bool reset, Error **errp)
 {
     g_autoptr(GString) lacks = g_string_new("");
-    bool any = aia.loaded_shape || aia.loaded_aplic;
+    bool any = s->loaded_shape || s->loaded_aplic;
     CPUState *cs;
 
-    if (!aia.loaded_aplic && !kvm_kernel_irqchip_split()) {
+    if (!s->loaded_aplic && !kvm_kernel_irqchip_split()) {
         g_string_append(lacks, ", the APLIC");
     }
     CPU_FOREACH(cs) {
@@ -469,21 +442,27 @@ static bool check_all_loaded(bool reset, Error **errp)
         any |= vcpu->loaded_file || vcpu->loaded;
         vcpu->loaded_file = vcpu->loaded = false;
     }
-    aia.loaded_shape = aia.loaded_aplic = false;
-    if (!reset && any && lacks->len) {
-        error_setg(errp, "the stream has ended without %s", lacks->str + 2);
-        return false;
+    s->loaded_shape = s->loaded_aplic = false;
+    if (reset || !any || !lacks->len) {
+        return true;
     }
+#if AIA_FORK
+    error_setg(errp, "the stream has ended without %s", lacks->str + 2);
+    return false;
+#else
+    warn_report("the stream has ended without %s", lacks->str + 2);
     return true;
+#endif
 }
 
 int kvm_riscv_aia_put_vcpu(CPUState *cs, int level, Error **errp)
 {
+    RISCVAIAKVMState *s = kvm_riscv_aia_find();
     CPURISCVState *env = cpu_env(cs);
     uint64_t sip = env->mip & ~(uint64_t)MIP_SEIP;
     int ret;
 
-    if (aia.fd < 0) {
+    if (!s) {
         RISCV_CPU(cs)->kvm_vcpu->loaded = false;
         return 0;
     }
@@ -501,7 +480,7 @@ int kvm_riscv_aia_put_vcpu(CPUState *cs, int level, Error **errp)
                          cs->cpu_index);
         return ret;
     }
-    if (!riscv_imsic_regs_evaluate(&kvm_riscv_aia, kvm_arch_vcpu_id(cs),
+    if (!riscv_imsic_regs_evaluate(&s->access, kvm_arch_vcpu_id(cs),
                                    errp)) {
         return -EIO;
     }
@@ -509,16 +488,48 @@ int kvm_riscv_aia_put_vcpu(CPUState *cs, int level, Error **errp)
     if (level == KVM_PUT_RUNTIME_STATE || CPU_NEXT(cs)) {
         return 0;
     }
-    if (!check_all_loaded(level == KVM_PUT_RESET_STATE, errp)) {
+    if (!check_all_loaded(s, level == KVM_PUT_RESET_STATE, errp)) {
         return -EIO;
     }
-    if (level == KVM_PUT_FULL_STATE && aia.off) {
-        const RISCVAPLICRegs *regs = aia.off;
+    if (level == KVM_PUT_FULL_STATE && s->off) {
+        const RISCVAPLICRegs *regs = s->off;
 
-        aia.off = NULL;
-        if (!riscv_aplic_regs_enable(&kvm_riscv_aia, regs, errp)) {
+        s->off = NULL;
+        if (!riscv_aplic_regs_enable(&s->access, regs, errp)) {
             return -EIO;
         }
     }
     return 0;
 }
+
+static void riscv_aia_kvm_init(Object *obj)
+{
+    RISCVAIAKVMState *s = RISCV_AIA_KVM(obj);
+
+    s->fd = -1;
+    s->access = (RISCVAIAAccess) {
+        .get_aplic = get_aplic,
+        .set_aplic = set_aplic,
+        .set_input = set_input,
+        .get_imsic = get_imsic,
+        .set_imsic = set_imsic,
+        .send_msi = send_msi,
+        .widen = kvm_riscv_aia_widen,
+        .fresh = &s->fresh,
+        .opaque = s,
+    };
+}
+
+static const TypeInfo riscv_aia_kvm_info = {
+    .name = TYPE_RISCV_AIA_KVM,
+    .parent = TYPE_OBJECT,
+    .instance_size = sizeof(RISCVAIAKVMState),
+    .instance_init = riscv_aia_kvm_init,
+};
+
+static void riscv_aia_kvm_register_types(void)
+{
+    type_register_static(&riscv_aia_kvm_info);
+}
+
+type_init(riscv_aia_kvm_register_types)

@@ -20,7 +20,7 @@
 #include "hw/boards.h"
 #endif
 
-#if QEMU_SINCE(11, 1)
+#if AIA_FORK && QEMU_SINCE(11, 1)
 #define MIG_EVENT_PRECOPY_FAILED MIG_EVENT_FAILED
 #endif
 

@@ -99,6 +99,27 @@ static bool bind_to(int cpu)
     return qemu_thread_set_affinity(&self, one, num_cpus) == 0;
 }
 
+/*
+ * A thread that calls KVM_RUN in a vCPU's stead does so once before it is of
+ * use: Linux 6.12 lets a new thread wait in KVM_RUN until all CPUs know of it.
+ */
+static void take_over(CPUState *cs, Error **errp)
+{
+    sigset_t kick;
+    int ret;
+
+    sigemptyset(&kick);
+    sigaddset(&kick, SIG_IPI);
+    pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+    qatomic_set(&cs->kvm_run->immediate_exit, 1);
+    ret = kvm_vcpu_ioctl(cs, KVM_RUN, 0);
+    qatomic_set(&cs->kvm_run->immediate_exit, 0);
+    if (ret != -EINTR) {
+        error_setg(errp, "hart %d cannot be run by another thread (KVM_RUN: "
+                   "%d)", cs->cpu_index, ret);
+    }
+}
+
 static int place_file(Hand *hand)
 {
     bool wide;
@@ -128,7 +149,7 @@ static void *hand_thread(void *opaque)
 {
     Hand *hand = opaque;
 
-    kvm_riscv_vcpu_take_over(hand->cs, &hand->err);
+    take_over(hand->cs, &hand->err);
     for (;;) {
         qemu_sem_wait(&hand->go);
         if (hand->quit) {

@@ -29,10 +29,16 @@
 /* Having run so long without a failure, the next one is told anew. */
 #define OVER_MS     10000
 
-int kvm_riscv_no_file_fail_entry(CPUState *cs)
+/* RISC-V knows KVM_EXIT_FAIL_ENTRY for this reason alone. */
+void kvm_riscv_no_file_take(CPUState *cs)
 {
-    RISCV_CPU(cs)->kvm_vcpu->no_file.failed = true;
-    return EXCP_INTERRUPT;
+    struct kvm_run *run = cs->kvm_run;
+
+    if (run->exit_reason == KVM_EXIT_FAIL_ENTRY) {
+        RISCV_CPU(cs)->kvm_vcpu->extra.no_file.failed = true;
+        /* An exit for which kvm_cpu_exec() returns, and does nothing else */
+        run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
+    }
 }
 
 bool kvm_riscv_no_file_bind(CPUState *cs, RISCVCPUSearch *search)
@@ -76,7 +82,7 @@ static bool move_on(CPUState *cs, RISCVNoFile *no_file)
 
 void kvm_riscv_no_file_wait(CPUState *cs)
 {
-    RISCVNoFile *no_file = &RISCV_CPU(cs)->kvm_vcpu->no_file;
+    RISCVNoFile *no_file = &RISCV_CPU(cs)->kvm_vcpu->extra.no_file;
     int64_t now;
 
     if (!no_file->failed) {

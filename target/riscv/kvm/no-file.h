@@ -8,12 +8,11 @@
 #define RISCV_KVM_NO_FILE_H
 
 /**
- * kvm_riscv_no_file_fail_entry - for KVM_EXIT_FAIL_ENTRY
+ * kvm_riscv_no_file_take - take note where that is why KVM_RUN has ended
  *
- * RISC-V knows it for this reason alone.  Returns what kvm_arch_handle_exit()
- * is to return.
+ * In the vCPU's thread, after each KVM_RUN.  kvm_cpu_exec() does not see it.
  */
-int kvm_riscv_no_file_fail_entry(CPUState *cs);
+void kvm_riscv_no_file_take(CPUState *cs);
 
 /**
  * kvm_riscv_no_file_wait - wait, if that is how KVM_RUN has ended

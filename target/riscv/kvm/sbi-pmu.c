@@ -127,6 +127,19 @@ static void batch_free(Batch *batch)
     g_free(batch->calls);
 }
 
+/* All of them must succeed. */
+static int batch_end(Batch *batch, Error **errp)
+{
+    int ret = 0;
+
+    batch_run(batch);
+    for (unsigned i = 0; i < batch->harts; i++) {
+        ret = check_calls(&batch->each[i], 0, ret ? NULL : errp) ?: ret;
+    }
+    batch_free(batch);
+    return ret;
+}
+
 int kvm_riscv_sbi_pmu_learn(CPUState *cs, Error **errp)
 {
     RISCVSBICall calls[1 + RISCV_PMU_MAX_COUNTERS];
@@ -346,18 +359,27 @@ static RISCVSBICall set_area(uint64_t area)
                     area == RISCV_PMU_NO_AREA ? area : 0, 0, 0);
 }
 
-int kvm_riscv_sbi_pmu_set_area(CPUState *cs, uint64_t area, Error **errp)
+int kvm_riscv_sbi_pmu_set_areas(GPtrArray *harts, const uint64_t *areas,
+                                Error **errp)
 {
-    RISCVSBICall call = set_area(area);
+    Batch batch;
 
-    return call_all(cs, &call, 1, 0, errp);
+    batch_init(&batch, harts, 1);
+    for (unsigned i = 0; i < harts->len; i++) {
+        batch.calls[i] = set_area(areas[i]);
+    }
+    return batch_end(&batch, errp);
 }
 
-int kvm_riscv_sbi_pmu_read_area(CPUState *cs, Error **errp)
+int kvm_riscv_sbi_pmu_read_areas(GPtrArray *harts, Error **errp)
 {
-    RISCVSBICall call = start(NO_COUNTER, START_INIT_SNAPSHOT, 0);
+    Batch batch;
 
-    return call_all(cs, &call, 1, 0, errp);
+    batch_init(&batch, harts, 1);
+    for (unsigned i = 0; i < harts->len; i++) {
+        batch.calls[i] = start(NO_COUNTER, START_INIT_SNAPSHOT, 0);
+    }
+    return batch_end(&batch, errp);
 }
 
 int kvm_riscv_sbi_pmu_close(CPUState *cs, Error **errp)

@@ -55,11 +55,12 @@ int kvm_riscv_sbi_pmu_mark(GPtrArray *harts, uint64_t value, uint64_t *first,
 int kvm_riscv_sbi_pmu_unmark(GPtrArray *harts, const uint64_t *first,
                              Error **errp);
 
-/* @area: a guest physical address, or RISCV_PMU_NO_AREA; KVM empties it. */
-int kvm_riscv_sbi_pmu_set_area(CPUState *cs, uint64_t area, Error **errp);
+/* @areas: guest physical addresses, one for each hart; KVM empties them. */
+int kvm_riscv_sbi_pmu_set_areas(GPtrArray *harts, const uint64_t *areas,
+                                Error **errp);
 
-/* Has KVM read the area. */
-int kvm_riscv_sbi_pmu_read_area(CPUState *cs, Error **errp);
+/* Has KVM read the areas. */
+int kvm_riscv_sbi_pmu_read_areas(GPtrArray *harts, Error **errp);
 
 /* Takes the area away, and stops and frees all counters. */
 int kvm_riscv_sbi_pmu_close(CPUState *cs, Error **errp);

@@ -6,21 +6,14 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "migration/precede-ram.h"
 #include "migration/refused.h"
 #include "migration/vmstate.h"
+#include "qemu/since.h"
 #include "trace/trace-target_riscv_kvm.h"
 #include "shape.h"
-
-typedef struct ShapeState {
-    RISCVAIAShape ours;
-    const RISCVAIAShapeOps *ops;
-    /* What is sent or was received */
-    RISCVAIAShape stream;
-    bool saved;
-} ShapeState;
-
-static ShapeState shape_state;
+#if AIA_FORK
+#include "migration/precede-ram.h"
+#endif
 
 static void G_GNUC_PRINTF(2, 3) differs(GString *all, const char *fmt, ...)
 {
@@ -172,7 +165,7 @@ void riscv_aia_shape_clear(RISCVAIAShape *shape)
     memset(shape, 0, sizeof(*shape));
 }
 
-static void clear_stream(ShapeState *s)
+static void clear_stream(RISCVAIAShapeState *s)
 {
     if (s->saved) {
         /* All else of it is in ours, too. */
@@ -185,7 +178,7 @@ static void clear_stream(ShapeState *s)
 
 static bool shape_pre_save(void *opaque, Error **errp)
 {
-    ShapeState *s = opaque;
+    RISCVAIAShapeState *s = opaque;
 
     clear_stream(s);
     s->stream = s->ours;
@@ -208,7 +201,7 @@ static int shape_pre_load(void *opaque)
 static bool shape_post_load(void *opaque, int version_id, Error **errp)
 {
     ERRP_GUARD();
-    ShapeState *s = opaque;
+    RISCVAIAShapeState *s = opaque;
     bool ok = riscv_aia_shape_check(&s->stream, &s->ours, s->ops, errp);
 
     trace_kvm_riscv_shape_load(s->stream.num_harts, s->stream.mode,
@@ -223,30 +216,43 @@ VMSTATE_POST_LOAD_HOOK(shape_post_load)
 
 static bool shape_num_harts_ok(void *opaque, int version_id)
 {
-    return ((ShapeState *)opaque)->stream.num_harts <=
+    return ((RISCVAIAShapeState *)opaque)->stream.num_harts <=
            RISCV_AIA_SHAPE_MAX_HARTS;
 }
 
 static bool shape_num_regs_ok(void *opaque, int version_id)
 {
-    return ((ShapeState *)opaque)->stream.num_used_regs <=
+    return ((RISCVAIAShapeState *)opaque)->stream.num_used_regs <=
            RISCV_AIA_SHAPE_MAX_REGS;
 }
 
 static bool shape_num_config_ok(void *opaque, int version_id)
 {
-    return ((ShapeState *)opaque)->stream.config.num <= RISCV_HART_CONFIG_MAX;
+    return ((RISCVAIAShapeState *)opaque)->stream.config.num <=
+           RISCV_HART_CONFIG_MAX;
 }
 
+#if AIA_FORK
 static bool shape_is_whole(void *opaque, int version_id)
 {
     return version_id >= 3;
 }
+#endif
+
+#define SHAPE_UINT32(field) VMSTATE_UINT32(stream.field, RISCVAIAShapeState)
+#define SHAPE_UINT64(field) VMSTATE_UINT64(stream.field, RISCVAIAShapeState)
+#define SHAPE_WORDS(field, num)                                         \
+    VMSTATE_VARRAY_UINT32_ALLOC(stream.field, RISCVAIAShapeState,       \
+                                stream.num, 0, vmstate_info_uint64, uint64_t)
 
 static const VMStateDescription vmstate_riscv_aia_shape = {
     .name = "riscv_aia_shape",
     .version_id = 3,
+#if AIA_FORK
     .minimum_version_id = 1,
+#else
+    .minimum_version_id = 3,
+#endif
     /* Before the guest's memory, and so before all else: even its list */
     .early_setup = true,
     .priority = MIG_PRI_MAX,
@@ -254,52 +260,42 @@ static const VMStateDescription vmstate_riscv_aia_shape = {
     .pre_load = shape_pre_load,
     VMSTATE_POST_LOAD(shape_post_load),
     .fields = (const VMStateField[]) {
+#if AIA_FORK
         VMSTATE_VALIDATE("the source is an older version of this fork",
                          shape_is_whole),
-        VMSTATE_UINT32(stream.split, ShapeState),
-        VMSTATE_UINT32(stream.mode, ShapeState),
-        VMSTATE_UINT32(stream.num_sources, ShapeState),
-        VMSTATE_UINT32(stream.num_ids, ShapeState),
-        VMSTATE_UINT32(stream.group_bits, ShapeState),
-        VMSTATE_UINT32(stream.group_shift, ShapeState),
-        VMSTATE_UINT32(stream.hart_bits, ShapeState),
-        VMSTATE_UINT32(stream.guest_bits, ShapeState),
-        VMSTATE_UINT64(stream.aplic_addr, ShapeState),
-        VMSTATE_UINT64(stream.timebase, ShapeState),
-        VMSTATE_UINT32(stream.num_harts, ShapeState),
+#endif
+        SHAPE_UINT32(split),
+        SHAPE_UINT32(mode),
+        SHAPE_UINT32(num_sources),
+        SHAPE_UINT32(num_ids),
+        SHAPE_UINT32(group_bits),
+        SHAPE_UINT32(group_shift),
+        SHAPE_UINT32(hart_bits),
+        SHAPE_UINT32(guest_bits),
+        SHAPE_UINT64(aplic_addr),
+        SHAPE_UINT64(timebase),
+        SHAPE_UINT32(num_harts),
         VMSTATE_VALIDATE("number of harts", shape_num_harts_ok),
-        VMSTATE_VARRAY_UINT32_ALLOC(stream.hart_id, ShapeState,
-                                    stream.num_harts, 0, vmstate_info_uint64,
-                                    uint64_t),
-        VMSTATE_VARRAY_UINT32_ALLOC(stream.imsic_addr, ShapeState,
-                                    stream.num_harts, 0, vmstate_info_uint64,
-                                    uint64_t),
-        VMSTATE_UINT32(stream.num_used_regs, ShapeState),
+        SHAPE_WORDS(hart_id, num_harts),
+        SHAPE_WORDS(imsic_addr, num_harts),
+        SHAPE_UINT32(num_used_regs),
         VMSTATE_VALIDATE("number of KVM registers", shape_num_regs_ok),
-        VMSTATE_VARRAY_UINT32_ALLOC(stream.used_reg, ShapeState,
-                                    stream.num_used_regs, 0,
-                                    vmstate_info_uint64, uint64_t),
-        VMSTATE_UINT64(stream.satp_mode, ShapeState),
-        VMSTATE_UINT32(stream.config.num, ShapeState),
+        SHAPE_WORDS(used_reg, num_used_regs),
+        SHAPE_UINT64(satp_mode),
+        SHAPE_UINT32(config.num),
         VMSTATE_VALIDATE("number of registers that configure a vCPU",
                          shape_num_config_ok),
-        VMSTATE_VARRAY_UINT32_ALLOC(stream.config.id, ShapeState,
-                                    stream.config.num, 0, vmstate_info_uint64,
-                                    uint64_t),
-        VMSTATE_VARRAY_UINT32_ALLOC(stream.config.value, ShapeState,
-                                    stream.config.num, 0, vmstate_info_uint64,
-                                    uint64_t),
-        VMSTATE_UINT32(stream.cpu.id, ShapeState),
-        VMSTATE_UINT32(stream.aplic.id, ShapeState),
+        SHAPE_WORDS(config.id, config.num),
+        SHAPE_WORDS(config.value, config.num),
+        SHAPE_UINT32(cpu.id),
+        SHAPE_UINT32(aplic.id),
         VMSTATE_END_OF_LIST()
     },
 };
 
-void riscv_aia_shape_register(const RISCVAIAShape *shape,
-                              const RISCVAIAShapeOps *ops)
+void riscv_aia_shape_register(RISCVAIAShapeState *state)
 {
-    shape_state.ours = *shape;
-    shape_state.ops = ops;
+#if AIA_FORK
     migration_add_precede_ram(vmstate_riscv_aia_shape.name,
                               "it is a QEMU that cannot save a guest with "
                               "in-kernel AIA",
@@ -307,5 +303,6 @@ void riscv_aia_shape_register(const RISCVAIAShape *shape,
                               "started in it; one that runs in another QEMU "
                               "can only be shut down there and started with "
                               "the fork.");
-    vmstate_register(NULL, 0, &vmstate_riscv_aia_shape, &shape_state);
+#endif
+    vmstate_register(NULL, 0, &vmstate_riscv_aia_shape, state);
 }

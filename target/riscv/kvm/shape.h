@@ -85,13 +85,26 @@ typedef struct RISCVAIAShapeOps {
 } RISCVAIAShapeOps;
 
 /**
+ * struct RISCVAIAShapeState - the shape of a guest, and its section
+ *
+ * @ours: of this host
+ * @stream: what is sent or was received
+ * @saved: the former, and shares with @ours what it points to
+ */
+typedef struct RISCVAIAShapeState {
+    RISCVAIAShape ours;
+    const RISCVAIAShapeOps *ops;
+    RISCVAIAShape stream;
+    bool saved;
+} RISCVAIAShapeState;
+
+/**
  * riscv_aia_shape_register - have a shape sent and compared with each migration
- * @shape: of this host, to live as long as QEMU does
+ * @state: with @ours and @ops, to live as long as QEMU does
  *
  * Called once, when the AIA has been created.
  */
-void riscv_aia_shape_register(const RISCVAIAShape *shape,
-                              const RISCVAIAShapeOps *ops);
+void riscv_aia_shape_register(RISCVAIAShapeState *state);
 
 /**
  * riscv_aia_shape_check - whether a guest of one shape can go on in another

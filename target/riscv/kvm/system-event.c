@@ -8,7 +8,7 @@
  * not in the stream.  So where the machine is stopped before the main loop has
  * served it, as at the switchover of a migration, the harts would stand for
  * good.  Likewise a hart that has asked a device, as the machine's sifive_test,
- * has nothing more to do.  Here the event is state of the vCPU, and is served
+ * has nothing more to do; that device is of a subclass here.  So the event is state of the vCPU, and is served
  * where and when the machine runs.
  */
 
@@ -16,6 +16,7 @@
 #include <linux/kvm.h>
 
 #include "qapi/error.h"
+#include "hw/misc/sifive_test_kvm.h"
 #include "qemu/main-loop.h"
 #include "system/cpus.h"
 #include "system/kvm.h"
@@ -37,7 +38,7 @@ QEMU_BUILD_BUG_ON(KVM_SYSTEM_EVENT_SHUTDOWN == 0 ||
 static void serve(void *opaque)
 {
     CPUState *cs = opaque;
-    uint32_t event = RISCV_CPU(cs)->kvm_vcpu->system_event;
+    uint32_t event = RISCV_CPU(cs)->kvm_vcpu->extra.system_event;
 
     if (!event || !runstate_is_running()) {
         return;
@@ -60,46 +61,27 @@ void kvm_riscv_system_event_take(CPUState *cs)
         return;
     }
     trace_kvm_riscv_system_event_take(cs->cpu_index, run->system_event.type);
-    RISCV_CPU(cs)->kvm_vcpu->system_event = run->system_event.type;
+    RISCV_CPU(cs)->kvm_vcpu->extra.system_event = run->system_event.type;
     /* An exit for which kvm_cpu_exec() returns, and does nothing else */
     run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
 }
 
 void kvm_riscv_system_event_serve(CPUState *cs)
 {
-    if (RISCV_CPU(cs)->kvm_vcpu->system_event) {
+    if (RISCV_CPU(cs)->kvm_vcpu->extra.system_event) {
         aio_bh_schedule_oneshot(qemu_get_aio_context(), serve, cs);
     }
 }
 
-/*
- * What a device asks for when the vCPU of this thread has written to it.  A
- * guest's panic is left out: whoever asks for it stops the machine first.
- */
-static bool keep(ShutdownCause reason)
+static void keep(CPUState *cs, uint32_t event)
 {
-    CPUState *cs = current_cpu;
-    uint32_t event = reason == SHUTDOWN_CAUSE_GUEST_RESET
-                     ? KVM_SYSTEM_EVENT_RESET
-                     : reason == SHUTDOWN_CAUSE_GUEST_SHUTDOWN
-                     ? KVM_SYSTEM_EVENT_SHUTDOWN : 0;
-
-    if (!cs || !event) {
-        return false;
-    }
     trace_kvm_riscv_system_event_take(cs->cpu_index, event);
-    RISCV_CPU(cs)->kvm_vcpu->system_event = event;
+    RISCV_CPU(cs)->kvm_vcpu->extra.system_event = event;
     /* Where the machine is being stopped it is served once that goes on. */
     if (!cs->stop) {
         kvm_riscv_system_event_serve(cs);
         cpu_stop_current();
     }
-    return true;
-}
-
-void kvm_riscv_system_event_init(void)
-{
-    qemu_system_vcpu_keeps = keep;
 }
 
 bool kvm_riscv_system_event_check(uint32_t type, int hart, Error **errp)
@@ -118,7 +100,7 @@ bool kvm_riscv_system_event_check(uint32_t type, int hart, Error **errp)
 
 static bool event_needed(void *opaque)
 {
-    return RISCV_CPU(opaque)->kvm_vcpu->stream_system_event;
+    return RISCV_CPU(opaque)->kvm_vcpu->extra.stream_system_event;
 }
 
 static const VMStateDescription vmstate_system_event_fields = {
@@ -126,7 +108,7 @@ static const VMStateDescription vmstate_system_event_fields = {
     .version_id = 1,
     .minimum_version_id = 1,
     .fields = (const VMStateField[]) {
-        VMSTATE_UINT32(stream_system_event, KVMRISCVVCPU),
+        VMSTATE_UINT32(extra.stream_system_event, KVMRISCVVCPU),
         VMSTATE_END_OF_LIST()
     },
 };
@@ -142,3 +124,54 @@ const VMStateDescription vmstate_kvm_riscv_system_event = {
         VMSTATE_END_OF_LIST()
     },
 };
+
+typedef struct SiFiveTestKVMState {
+    SiFiveTestState parent_obj;
+
+    /* Of the parent, and with our write */
+    const MemoryRegionOps *parent_ops;
+    MemoryRegionOps ops;
+} SiFiveTestKVMState;
+
+/*
+ * A panic is the parent's, which stops the machine first, and so is an exit
+ * status, which is of this process alone.
+ */
+static void sifive_test_kvm_write(void *opaque, hwaddr addr, uint64_t val,
+                                  unsigned size)
+{
+    SiFiveTestKVMState *s = opaque;
+
+    if (addr == 0 && current_cpu && val == FINISHER_RESET) {
+        keep(current_cpu, KVM_SYSTEM_EVENT_RESET);
+    } else if (addr == 0 && current_cpu && val == FINISHER_PASS) {
+        keep(current_cpu, KVM_SYSTEM_EVENT_SHUTDOWN);
+    } else {
+        s->parent_ops->write(opaque, addr, val, size);
+    }
+}
+
+static void sifive_test_kvm_init(Object *obj)
+{
+    SiFiveTestKVMState *s = (SiFiveTestKVMState *)obj;
+    MemoryRegion *mmio = &s->parent_obj.mmio;
+
+    s->parent_ops = mmio->ops;
+    s->ops = *mmio->ops;
+    s->ops.write = sifive_test_kvm_write;
+    mmio->ops = &s->ops;
+}
+
+static const TypeInfo sifive_test_kvm_info = {
+    .name = TYPE_SIFIVE_TEST_KVM,
+    .parent = TYPE_SIFIVE_TEST,
+    .instance_size = sizeof(SiFiveTestKVMState),
+    .instance_init = sifive_test_kvm_init,
+};
+
+static void sifive_test_kvm_register_types(void)
+{
+    type_register_static(&sifive_test_kvm_info);
+}
+
+type_init(sifive_test_kvm_register_types)

@@ -12,9 +12,6 @@
 /* Subsection of cpu/kvm-riscv; the opaque is the RISCVCPU. */
 extern const VMStateDescription vmstate_kvm_riscv_system_event;
 
-/* Before there is a vCPU: what devices ask for is kept from then on, too. */
-void kvm_riscv_system_event_init(void);
-
 /**
  * kvm_riscv_system_event_take - keep what a vCPU has left KVM_RUN with
  *

@@ -12,7 +12,6 @@
 #include "migration/blocker.h"
 #include "system/kvm.h"
 #include "cpu.h"
-#include "aia.h"
 #include "compat.h"
 #include "vcpu.h"
 #include "vcpu-config.h"

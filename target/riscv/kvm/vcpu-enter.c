@@ -106,26 +106,19 @@ static int set_enter_state(CPUState *cs, const uint64_t *enter,
            kvm_riscv_set_mp_state(cs, mp_state, errp);
 }
 
-int kvm_riscv_vcpu_put_owed(CPUState *cs, Error **errp)
+int kvm_riscv_vcpu_put_entered(CPUState *cs, Error **errp)
 {
-    KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
-    const struct RISCVEnterState *owed = vcpu->owed;
+    RISCVVCPUExtra *extra = &RISCV_CPU(cs)->kvm_vcpu->extra;
+    const struct RISCVEnterState *owed = extra->owed;
     int ret;
 
-    if (vcpu->owes_mp_state) {
-        ret = kvm_riscv_set_mp_state(cs, vcpu->owed_mp_state, errp);
-        if (ret < 0) {
-            return ret;
-        }
-        vcpu->owes_mp_state = false;
-    }
     if (!owed) {
         return 0;
     }
     ret = set_enter_state(cs, owed->enter, owed->list, owed->list,
                           owed->mp_state, errp);
     if (!ret) {
-        g_clear_pointer(&vcpu->owed, g_free);
+        g_clear_pointer(&extra->owed, g_free);
     }
     return ret;
 }
@@ -189,6 +182,9 @@ static struct {
     uint64_t code_gpa;
     uint64_t store_gpa;
     unsigned users;
+    /* One thread has harts enter: the BQL is released while it waits. */
+    bool busy;
+    QemuCond idle;
 } enter_pages;
 
 static uint64_t enter_offset(CPUState *cs)
@@ -271,12 +267,12 @@ static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
     if (kvm_riscv_vcpu_put_owed(cs, enter->errp) < 0) {
         return;
     }
-    vcpu->owed = get_enter_state(cs, enter->errp);
-    if (!vcpu->owed) {
+    vcpu->extra.owed = get_enter_state(cs, enter->errp);
+    if (!vcpu->extra.owed) {
         return;
     }
     do {
-        if (set_enter_state(cs, ours, vcpu->owed->list, vcpu->regs.reset,
+        if (set_enter_state(cs, ours, vcpu->extra.owed->list, vcpu->regs.reset,
                             KVM_MP_STATE_RUNNABLE, enter->errp) < 0) {
             enter->ret = -EIO;
             break;
@@ -334,6 +330,7 @@ int kvm_riscv_vcpu_begin_entries(Error **errp)
                                    enter_offset(cs) + ENTER_BYTES);
         }
         enter_pages.code = qemu_memalign(page, enter_pages.size);
+        qemu_cond_init(&enter_pages.idle);
     }
     enter_pages.code_gpa = find_hole(0, enter_pages.size);
     enter_pages.store_gpa = find_hole(enter_pages.code_gpa + enter_pages.size,
@@ -368,6 +365,21 @@ int kvm_riscv_vcpu_end_entries(Error **errp)
     return 0;
 }
 
+/* A reset of the machine may come while a migration asks, and asks as well. */
+static void take_pages(void)
+{
+    while (enter_pages.busy) {
+        qemu_cond_wait_bql(&enter_pages.idle);
+    }
+    enter_pages.busy = true;
+}
+
+static void give_pages(void)
+{
+    enter_pages.busy = false;
+    qemu_cond_broadcast(&enter_pages.idle);
+}
+
 /*
  * What the vCPU is to do: instructions that end with one store.
  * @calls: for call_insns, or NULL
@@ -399,8 +411,10 @@ static int enter_once(CPUState *cs, uint32_t insn, Error **errp)
     if (kvm_riscv_vcpu_begin_entries(errp) < 0) {
         return -EIO;
     }
+    take_pages();
     put_code(cs, insns, sizeof(insns), NULL, 0);
     run_on_cpu(cs, do_enter_once, RUN_ON_CPU_HOST_PTR(&enter));
+    give_pages();
     if (kvm_riscv_vcpu_end_entries(enter.ret == -EIO ? NULL : errp) < 0) {
         return -EIO;
     }
@@ -430,6 +444,7 @@ static void do_call_sbi(CPUState *cs, run_on_cpu_data arg)
 static void run_calls(RISCVHartCalls *each, unsigned num)
 {
     g_autofree CallSBI *call = g_new0(CallSBI, num);
+    CallSBI *self = NULL;
     unsigned left = num;
     QemuCond done;
 
@@ -438,8 +453,15 @@ static void run_calls(RISCVHartCalls *each, unsigned num)
         call[i] = (CallSBI) {
             .enter.errp = &each[i].err, .left = &left, .done = &done,
         };
-        async_run_on_cpu(each[i].cs, do_call_sbi,
-                         RUN_ON_CPU_HOST_PTR(&call[i]));
+        if (qemu_cpu_is_self(each[i].cs)) {
+            self = &call[i];
+        } else {
+            async_run_on_cpu(each[i].cs, do_call_sbi,
+                             RUN_ON_CPU_HOST_PTR(&call[i]));
+        }
+    }
+    if (self) {
+        do_call_sbi(current_cpu, RUN_ON_CPU_HOST_PTR(self));
     }
     while (left) {
         qemu_cond_wait_bql(&done);
@@ -470,24 +492,19 @@ void kvm_riscv_vcpu_call_sbi(RISCVHartCalls *each, unsigned num)
         fail_all(each, num, err);
         return;
     }
+    take_pages();
     for (unsigned i = 0; i < num; i++) {
         put_code(each[i].cs, call_insns, sizeof(call_insns), each[i].calls,
                  each[i].num);
     }
-    if (num == 1 && qemu_cpu_is_self(each->cs)) {
-        EnterOnce enter = { .errp = &each->err };
-
-        do_enter_once(each->cs, RUN_ON_CPU_HOST_PTR(&enter));
-        each->ret = enter.ret;
-    } else {
-        run_calls(each, num);
-    }
+    run_calls(each, num);
     for (unsigned i = 0; i < num; i++) {
         memcpy(each[i].calls,
                enter_pages.code + enter_offset(each[i].cs) + CALLS_OFFSET,
                each[i].num * sizeof(*each[i].calls));
         trace_kvm_riscv_vcpu_enter_once(each[i].cs->cpu_index, each[i].ret);
     }
+    give_pages();
     if (kvm_riscv_vcpu_end_entries(&err) < 0) {
         fail_all(each, num, err);
     }

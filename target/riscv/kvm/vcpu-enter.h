@@ -56,21 +56,18 @@ typedef struct RISCVHartCalls {
  *
  * Each in one entry into the guest, on a page of QEMU's; all at once, in the
  * vCPUs' own threads.  With the BQL held, which is released meanwhile, and the
- * guest not running; one hart may be that of this thread.  The external
+ * guest not running; one may be that of this thread.  The external
  * interrupts must be evaluated again before the harts run
  * (kvm_riscv_aia_put_vcpu()).
  */
 void kvm_riscv_vcpu_call_sbi(RISCVHartCalls *each, unsigned num);
 
 /**
- * kvm_riscv_vcpu_put_owed - give the guest back what an entry or a wait has
- * changed
+ * kvm_riscv_vcpu_put_entered - give the guest back what an entry has changed
  *
- * Where that has failed then: the guest must neither run nor be saved before.
- * In the vCPU's thread, or while the machine stands.  Returns 0 or a negative
- * errno.
+ * Where that has failed then.  For kvm_riscv_vcpu_put_owed().
  */
-int kvm_riscv_vcpu_put_owed(CPUState *cs, Error **errp);
+int kvm_riscv_vcpu_put_entered(CPUState *cs, Error **errp);
 
 /**
  * kvm_riscv_vcpu_put_software_interrupt - make a WFI see sip.SSIP as it is put

@@ -20,7 +20,7 @@
 #include "cpu.h"
 #include "compat.h"
 #include "trace/trace-target_riscv_kvm.h"
-#include "aia.h"
+#include "aia-files.h"
 #include "faults/stale-csrs.h"
 #include "ram-search.h"
 #include "sbi-pmu.h"
@@ -36,7 +36,7 @@
 
 static RISCVPMU *get_pmu(CPUState *cs)
 {
-    return &RISCV_CPU(cs)->kvm_vcpu->pmu;
+    return &RISCV_CPU(cs)->kvm_vcpu->extra.pmu;
 }
 
 /* 1, or 0 where the kernel, the host or QEMU's user does not offer it */
@@ -194,9 +194,32 @@ static bool ask(Error **errp)
     return kvm_riscv_vcpu_end_entries(ok ? errp : NULL) == 0 && ok;
 }
 
+/*
+ * A reset of the machine, which releases the BQL as does a save: how many have
+ * begun, and whether one is under way
+ */
+static struct {
+    unsigned num;
+    bool busy;
+    QemuCond done;
+} reset;
+
+/* The guest must not go on in the midst of one. */
+static bool wait_for_reset(void)
+{
+    bool waits = reset.busy;
+
+    while (reset.busy) {
+        qemu_cond_wait_bql(&reset.done);
+    }
+    return waits;
+}
+
 bool kvm_riscv_pmu_ask(Error **errp)
 {
     int64_t began = qemu_clock_get_us(QEMU_CLOCK_REALTIME);
+    bool was_reset = wait_for_reset();
+    unsigned before = reset.num;
     CPUState *cs;
     bool ok;
 
@@ -205,6 +228,13 @@ bool kvm_riscv_pmu_ask(Error **errp)
         return true;
     }
     ok = ask(errp);
+    wait_for_reset();
+    if (ok && (was_reset || reset.num != before)) {
+        /* The memory has gone, and is that of before. */
+        error_setg(errp, "The machine was reset while it was being saved; "
+                   "save it again");
+        ok = false;
+    }
     /* A guest that is saved may not go on. */
     kvm_riscv_stale_csrs_release();
     trace_kvm_riscv_pmu_ask(qemu_clock_get_us(QEMU_CLOCK_REALTIME) - began,
@@ -221,8 +251,17 @@ void kvm_riscv_pmu_forget(CPUState *cs)
     get_pmu(cs)->told = true;
 }
 
+void kvm_riscv_pmu_was_reset(void)
+{
+    reset.busy = false;
+    qemu_cond_broadcast(&reset.done);
+}
+
 void kvm_riscv_pmu_init(CPUState *cs)
 {
+    if (cs == first_cpu) {
+        qemu_cond_init(&reset.done);
+    }
     get_pmu(cs)->area = RISCV_PMU_NO_AREA;
 }
 
@@ -235,6 +274,10 @@ void kvm_riscv_pmu_reset(CPUState *cs)
     RISCVPMU *pmu = get_pmu(cs);
     Error *err = NULL;
 
+    if (cs == first_cpu) {
+        reset.num++;
+        reset.busy = true;
+    }
     pmu->asked = false;
     pmu->area = RISCV_PMU_NO_AREA;
     pmu->told = false;
@@ -283,33 +326,70 @@ static int check_counters(CPUState *cs, Error **errp)
     return -EINVAL;
 }
 
-int kvm_riscv_pmu_put(CPUState *cs, Error **errp)
+static void rw_areas(const uint64_t *areas, unsigned num, uint8_t *content,
+                     bool is_write)
 {
-    const RISCVPMU *pmu = get_pmu(cs);
-    uint8_t content[AREA_BYTES];
-    int ret = check_counters(cs, errp);
+    for (unsigned i = 0; i < num; i++) {
+        address_space_rw(&address_space_memory, areas[i],
+                         MEMTXATTRS_UNSPECIFIED, content + i * AREA_BYTES,
+                         AREA_BYTES, is_write);
+    }
+}
 
-    if (ret < 0 || pmu->area == RISCV_PMU_NO_AREA) {
-        return ret;
-    }
-    if (!kvm_riscv_ram_is_plain(pmu->area, AREA_BYTES)) {
-        error_setg(errp, "hart %d cannot have its snapshot area (SBI PMU) at 0x"
-                   "%" PRIx64 ", where there is no memory", cs->cpu_index,
-                   pmu->area);
-        return -EINVAL;
-    }
+static int put_areas(GPtrArray *harts, const uint64_t *areas, Error **errp)
+{
+    g_autofree uint8_t *content = g_malloc(harts->len * AREA_BYTES);
+    int ret;
+
     /* KVM empties an area that is set. */
-    address_space_read(&address_space_memory, pmu->area,
-                       MEMTXATTRS_UNSPECIFIED, content, sizeof(content));
-    ret = kvm_riscv_sbi_pmu_set_area(cs, pmu->area, errp);
-    address_space_write(&address_space_memory, pmu->area,
-                        MEMTXATTRS_UNSPECIFIED, content, sizeof(content));
-    return ret ?: kvm_riscv_sbi_pmu_read_area(cs, errp);
+    rw_areas(areas, harts->len, content, false);
+    ret = kvm_riscv_sbi_pmu_set_areas(harts, areas, errp);
+    rw_areas(areas, harts->len, content, true);
+    return ret ?: kvm_riscv_sbi_pmu_read_areas(harts, errp);
+}
+
+int kvm_riscv_pmu_put(Error **errp)
+{
+    g_autoptr(GPtrArray) harts = g_ptr_array_new();
+    g_autoptr(GArray) areas = g_array_new(false, false, sizeof(uint64_t));
+    CPUState *cs;
+    int ret = 0;
+
+    CPU_FOREACH(cs) {
+        uint64_t area = get_pmu(cs)->area;
+
+        if (RISCV_CPU(cs)->kvm_vcpu->mp_state != KVM_MP_STATE_RUNNABLE) {
+            continue;
+        }
+        ret = check_counters(cs, errp);
+        if (ret < 0) {
+            return ret;
+        }
+        if (area == RISCV_PMU_NO_AREA) {
+            continue;
+        }
+        if (!kvm_riscv_ram_is_plain(area, AREA_BYTES)) {
+            error_setg(errp, "hart %d cannot have its snapshot area (SBI PMU) "
+                       "at 0x%" PRIx64 ", where there is no memory",
+                       cs->cpu_index, area);
+            return -EINVAL;
+        }
+        g_ptr_array_add(harts, cs);
+        g_array_append_val(areas, area);
+    }
+    if (!harts->len) {
+        return 0;
+    }
+    if (kvm_riscv_vcpu_begin_entries(errp) < 0) {
+        return -EIO;
+    }
+    ret = put_areas(harts, (uint64_t *)areas->data, errp);
+    return kvm_riscv_vcpu_end_entries(ret ? NULL : errp) ? -EIO : ret;
 }
 
 static bool pmu_needed(void *opaque)
 {
-    return RISCV_CPU(opaque)->kvm_vcpu->pmu.stream_num;
+    return RISCV_CPU(opaque)->kvm_vcpu->extra.pmu.stream_num;
 }
 
 void kvm_riscv_pmu_pre_save(CPUState *cs)
@@ -338,7 +418,7 @@ void kvm_riscv_pmu_pre_load(CPUState *cs)
 
 static bool area_ok(void *opaque, int version_id)
 {
-    uint64_t area = ((KVMRISCVVCPU *)opaque)->pmu.stream_area;
+    uint64_t area = ((KVMRISCVVCPU *)opaque)->extra.pmu.stream_area;
 
     return area == RISCV_PMU_NO_AREA || area % AREA_BYTES == 0;
 }
@@ -348,10 +428,10 @@ static const VMStateDescription vmstate_pmu_fields = {
     .version_id = 1,
     .minimum_version_id = 1,
     .fields = (const VMStateField[]) {
-        VMSTATE_UINT64(pmu.stream_area, KVMRISCVVCPU),
+        VMSTATE_UINT64(extra.pmu.stream_area, KVMRISCVVCPU),
         VMSTATE_VALIDATE("address of the snapshot area of SBI PMU", area_ok),
-        VMSTATE_UINT32(pmu.stream_num, KVMRISCVVCPU),
-        VMSTATE_UINT64(pmu.stream_firmware, KVMRISCVVCPU),
+        VMSTATE_UINT32(extra.pmu.stream_num, KVMRISCVVCPU),
+        VMSTATE_UINT64(extra.pmu.stream_firmware, KVMRISCVVCPU),
         VMSTATE_END_OF_LIST()
     },
 };

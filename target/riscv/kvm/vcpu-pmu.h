@@ -36,17 +36,21 @@ void kvm_riscv_pmu_forget(CPUState *cs);
  */
 void kvm_riscv_pmu_reset(CPUState *cs);
 
+/* The machine has been reset: all vCPUs have got their registers. */
+void kvm_riscv_pmu_was_reset(void);
+
 /* Before the subsection is written, and before a stream may have it */
 void kvm_riscv_pmu_pre_save(CPUState *cs);
 void kvm_riscv_pmu_pre_load(CPUState *cs);
 
 /**
- * kvm_riscv_pmu_put - give the vCPU the snapshot area that was loaded
+ * kvm_riscv_pmu_put - give all vCPUs the snapshot areas that were loaded
  *
- * Where the vCPU has the same counters as on the source.  After the registers
- * and the MP state of a hart that is not stopped, with the guest's memory
- * loaded.  Returns 0 or a negative errno.
+ * To those that are not stopped, where they have the same counters as on the
+ * source.  With all that the stream has loaded, the guest's memory among it,
+ * in the thread of a vCPU.  Others may get their registers later.  Returns 0 or
+ * a negative errno.
  */
-int kvm_riscv_pmu_put(CPUState *cs, Error **errp);
+int kvm_riscv_pmu_put(Error **errp);
 
 #endif

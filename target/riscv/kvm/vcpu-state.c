@@ -207,6 +207,25 @@ static bool check_reg(const RISCVRegList *regs, uint64_t id, uint64_t value,
     return true;
 }
 
+void riscv_vcpu_regs_save(KVMRISCVVCPU *vcpu)
+{
+    const RISCVRegList *regs = &vcpu->regs;
+    RISCVRegList *stream = &vcpu->stream;
+    uint32_t n = 0;
+
+    riscv_reg_list_free(stream);
+    riscv_reg_list_alloc(stream, regs->num);
+    for (uint32_t i = 0; i < regs->num; i++) {
+        if (regs->value[i] || regs->reset[i]) {
+            stream->id[n] = regs->id[i];
+            stream->value[n] = regs->value[i];
+            stream->reset[n++] = regs->reset[i];
+        }
+    }
+    stream->num = n;
+    vcpu->stream_mp_state = vcpu->mp_state;
+}
+
 bool riscv_vcpu_regs_load(KVMRISCVVCPU *vcpu, int hart, bool has_d,
                           Error **errp)
 {

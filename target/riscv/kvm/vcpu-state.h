@@ -11,6 +11,10 @@
 #define RISCV_KVM_VCPU_STATE_H
 
 #include "migration/vmstate.h"
+#include "qemu/since.h"
+#if AIA_FORK
+#include "target/riscv/kvm/vcpu-extra.h"
+#endif
 
 /* Bytes of the register that a KVM_REG_* number names. */
 #define RISCV_REG_BYTES(id) (1ULL << (((id) & KVM_REG_SIZE_MASK) >> \
@@ -30,73 +34,29 @@ typedef struct RISCVRegList {
 } RISCVRegList;
 
 /**
- * struct RISCVNoFile - the wait for a guest interrupt file, see no-file.c
- *
- * @failed: KVM_RUN has ended for want of one
- * @told: this wait has been reported
- * @next_cpu: of the host, the first that has not been tried yet
- * @last_ms: when that was last so
- */
-typedef struct RISCVNoFile {
-    bool failed;
-    bool told;
-    unsigned next_cpu;
-    int64_t last_ms;
-} RISCVNoFile;
-
-/**
- * struct RISCVPMU - performance counters, see vcpu-pmu.c
- *
- * @asked: @area is what the kernel has; else it has to be asked
- * @told: the guest may have asked for its counters since it was reset
- * @area: guest physical address of the snapshot area, or RISCV_PMU_NO_AREA
- * @stream_area: what the stream holds
- * @stream_num, @stream_firmware: likewise, how many counters the source's vCPU
- *     has, and which of them are the SBI's own, a bit each; 0: nobody has asked
- */
-typedef struct RISCVPMU {
-    bool asked;
-    bool told;
-    uint64_t area;
-    uint64_t stream_area;
-    uint32_t stream_num;
-    uint64_t stream_firmware;
-} RISCVPMU;
-
-/**
  * struct KVMRISCVVCPU - what a vCPU has and QEMU's sections do not carry
  *
  * @ran: in this process, perhaps in a state that a load replaced; but not since
  *     the kernel has reset it whole
  * @loaded, @loaded_file: its registers, its interrupt file have come from the
  *     stream that is being loaded
- * @owed: registers of the guest that could not be put back, if any
- * @owes_mp_state, @owed_mp_state: likewise its MP state
- * @saved_file: what a save has read of its interrupt file, until its section
- *     is written; or NULL
- * @reset_upper: upper halves of its file have been seen to in this reset
+ * @owes_mp_state, @owed_mp_state: its MP state could not be put back
  * @regs: what this kernel offers, sorted by id
- * @system_event: with which it has left KVM_RUN, see system-event.c; or 0
- * @stream, @stream_mp_state, @stream_system_event: what the stream holds
+ * @stream, @stream_mp_state: what the stream holds
  */
 typedef struct KVMRISCVVCPU {
     uint32_t mp_state;
     bool ran;
     bool loaded;
     bool loaded_file;
-    struct RISCVEnterState *owed;
     bool owes_mp_state;
     uint32_t owed_mp_state;
-    struct RISCVIMSICRegs *saved_file;
-    bool reset_upper;
-    uint32_t system_event;
-    RISCVNoFile no_file;
-    RISCVPMU pmu;
     RISCVRegList regs;
     RISCVRegList stream;
-    bool stream_saved;          /* stream is what regs has, not loaded */
     uint32_t stream_mp_state;
-    uint32_t stream_system_event;
+#if AIA_FORK
+    RISCVVCPUExtra extra;
+#endif
 } KVMRISCVVCPU;
 
 /* stream_mp_state and stream */
@@ -117,6 +77,13 @@ bool riscv_reg_is_carried(uint64_t id, bool has_d);
 /* Sets an error that begins with the register and the hart it is of. */
 void riscv_reg_error(Error **errp, uint64_t id, int hart, const char *fmt, ...)
     G_GNUC_PRINTF(4, 5);
+
+/**
+ * riscv_vcpu_regs_save - have in the stream what the vCPU has
+ *
+ * A register that is 0 and was 0 at reset is not sent.
+ */
+void riscv_vcpu_regs_save(KVMRISCVVCPU *vcpu);
 
 /**
  * riscv_vcpu_regs_load - take over the values of the stream

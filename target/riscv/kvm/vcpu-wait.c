@@ -20,12 +20,14 @@
 #include "cpu.h"
 #include "sbi_ecall_interface.h"
 #include "trace/trace-target_riscv_kvm.h"
-#include "faults/stale-csrs.h"
 #include "vcpu.h"
-#include "vcpu-enter.h"
 #include "vcpu-reg.h"
 #include "vcpu-state.h"
 #include "vcpu-wait.h"
+#if AIA_FORK
+#include "faults/stale-csrs.h"
+#include "vcpu-enter.h"
+#endif
 
 /*
  * hart_start leaves to the vCPU of the hart that it starts to take over the
@@ -64,21 +66,33 @@ bool kvm_riscv_kick_timer_create(clockid_t clock, timer_t *timer, Error **errp)
     return true;
 }
 
-void kvm_riscv_vcpu_take_over(CPUState *cs, Error **errp)
+int kvm_riscv_vcpu_put_owed(CPUState *cs, Error **errp)
 {
-    sigset_t kick;
-    int ret;
+    KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
 
-    sigemptyset(&kick);
-    sigaddset(&kick, SIG_IPI);
-    pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
-    qatomic_set(&cs->kvm_run->immediate_exit, 1);
-    ret = kvm_vcpu_ioctl(cs, KVM_RUN, 0);
-    qatomic_set(&cs->kvm_run->immediate_exit, 0);
-    if (ret != -EINTR) {
-        error_setg(errp, "hart %d cannot be run by another thread (KVM_RUN: "
-                   "%d)", cs->cpu_index, ret);
+    if (vcpu->owes_mp_state) {
+        int ret = kvm_riscv_set_mp_state(cs, vcpu->owed_mp_state, errp);
+
+        if (ret < 0) {
+            return ret;
+        }
+        vcpu->owes_mp_state = false;
     }
+#if AIA_FORK
+    return kvm_riscv_vcpu_put_entered(cs, errp);
+#else
+    return 0;
+#endif
+}
+
+void kvm_riscv_vcpu_forget_owed(CPUState *cs)
+{
+    KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
+
+    vcpu->owes_mp_state = false;
+#if AIA_FORK
+    g_clear_pointer(&vcpu->extra.owed, g_free);
+#endif
 }
 
 /*
@@ -142,7 +156,9 @@ int kvm_riscv_vcpu_wait_once(CPUState *cs, int64_t until, Error **errp)
 static void do_finish_start(CPUState *cs, run_on_cpu_data arg)
 {
     kvm_riscv_vcpu_wait_once(cs, INT64_MAX, arg.host_ptr);
+#if AIA_FORK
     kvm_riscv_stale_csrs_entered();
+#endif
     /* What was read before is no more. */
     cs->vcpu_dirty = false;
 }

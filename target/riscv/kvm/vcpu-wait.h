@@ -14,14 +14,6 @@
 bool kvm_riscv_kick_timer_create(clockid_t clock, timer_t *timer, Error **errp);
 
 /**
- * kvm_riscv_vcpu_take_over - for a thread that calls KVM_RUN in a vCPU's stead
- *
- * Once, before the first kvm_riscv_vcpu_wait_once(): Linux 6.12 lets a new
- * thread wait in KVM_RUN until all CPUs know of it.
- */
-void kvm_riscv_vcpu_take_over(CPUState *cs, Error **errp);
-
-/**
  * kvm_riscv_vcpu_wait_once - KVM_RUN, which does not enter the guest
  * @until: when to give up, of QEMU_CLOCK_REALTIME in us
  *
@@ -35,6 +27,17 @@ void kvm_riscv_vcpu_take_over(CPUState *cs, Error **errp);
  * hwaccel demands is not to be had, or another negative errno.
  */
 int kvm_riscv_vcpu_wait_once(CPUState *cs, int64_t until, Error **errp);
+
+/**
+ * kvm_riscv_vcpu_put_owed - give the guest back what could not be put back
+ *
+ * The guest must neither run nor be saved before.  In the vCPU's thread, or
+ * while the machine stands.  Returns 0 or a negative errno.
+ */
+int kvm_riscv_vcpu_put_owed(CPUState *cs, Error **errp);
+
+/* All of it is put anew. */
+void kvm_riscv_vcpu_forget_owed(CPUState *cs);
 
 /**
  * kvm_riscv_vcpu_finish_start - have a hart that is being started begin

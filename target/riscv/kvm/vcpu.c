@@ -21,21 +21,12 @@
 #include "system/runstate.h"
 #include "cpu.h"
 #include "trace/trace-target_riscv_kvm.h"
-#include "aia.h"
-#include "compat.h"
-#include "faults/stale-csrs.h"
-#include "system-event.h"
 #include "vcpu.h"
 #include "vcpu-config.h"
-#include "vcpu-enter.h"
 #include "vcpu-migratable.h"
-#include "vcpu-pmu.h"
 #include "vcpu-reg.h"
 #include "vcpu-state.h"
 #include "vcpu-wait.h"
-
-/* cycle, time, instret */
-#define SCOUNTEREN_FIRMWARE 7
 
 static struct kvm_reg_list *get_reg_list(CPUState *cs, Error **errp)
 {
@@ -58,23 +49,6 @@ static struct kvm_reg_list *get_reg_list(CPUState *cs, Error **errp)
     return NULL;
 }
 
-/*
- * KVM resets a vCPU whole: all that no register tells, among it both halves of
- * its interrupt file and on which CPU its CSRs may still be.
- */
-static bool kernel_resets;
-
-static void enable_kernel_reset(void)
-{
-    kernel_resets = kvm_vm_enable_cap(kvm_state, KVM_CAP_RISCV_MP_STATE_RESET,
-                                      0) == 0;
-}
-
-bool kvm_riscv_vcpu_is_reset_whole(void)
-{
-    return kernel_resets;
-}
-
 bool kvm_riscv_vcpu_is_stopped(CPUState *cs)
 {
     uint32_t mp_state = KVM_MP_STATE_RUNNABLE;
@@ -93,9 +67,9 @@ static void vm_state_change(void *opaque, bool running, RunState state)
 
     if (running) {
         RISCV_CPU(cs)->kvm_vcpu->ran = true;
-        kvm_riscv_aia_run();
-        kvm_riscv_pmu_forget(cs);
-        kvm_riscv_stale_csrs_release();
+#if AIA_FORK
+        kvm_riscv_extra_run(cs);
+#endif
         return;
     }
     kvm_riscv_vcpu_finish_start(cs);
@@ -166,7 +140,9 @@ int kvm_riscv_vcpu_init(CPUState *cs)
         return ret;
     }
     RISCV_CPU(cs)->kvm_vcpu = g_new0(KVMRISCVVCPU, 1);
-    kvm_riscv_pmu_init(cs);
+#if AIA_FORK
+    kvm_riscv_extra_init(cs);
+#endif
     /* A guest that is not to move does not need to be carried. */
     if (kvm_riscv_vcpu_list_regs(cs, &err) < 0) {
         if (blocker) {
@@ -176,42 +152,8 @@ int kvm_riscv_vcpu_init(CPUState *cs)
             migrate_add_blocker(&blocker, &error_fatal);
         }
     }
-    if (!cs->cpu_index) {
-        kvm_riscv_system_event_init();
-        enable_kernel_reset();
-        if (kernel_resets && runstate_check(RUN_STATE_INMIGRATE)) {
-            kvm_riscv_stale_csrs_prepare();
-        }
-    }
     qemu_add_vm_change_state_handler(vm_state_change, cs);
     return 0;
-}
-
-void kvm_riscv_vcpu_reset(CPUState *cs)
-{
-    KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
-    Error *err = NULL;
-
-    /*
-     * As firmware leaves it: not every kernel sets it, and without TM nothing
-     * in user mode can tell the time.
-     */
-    RISCV_CPU(cs)->env.scounteren = SCOUNTEREN_FIRMWARE;
-
-    /* The first reset of a CPU comes before its vCPU. */
-    if (!vcpu) {
-        return;
-    }
-    vcpu->system_event = 0;
-    kvm_riscv_pmu_reset(cs);
-    memcpy(vcpu->regs.value, vcpu->regs.reset,
-           vcpu->regs.num * sizeof(uint64_t));
-    kvm_riscv_vcpu_config_reset();
-    if (kernel_resets &&
-        kvm_riscv_set_mp_state(cs, KVM_MP_STATE_INIT_RECEIVED, &err) < 0) {
-        error_reportf_err(err, "reset: ");
-        vm_stop(RUN_STATE_INTERNAL_ERROR);
-    }
 }
 
 int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
@@ -221,44 +163,29 @@ int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
 
     /* Nothing in QEMU changes these registers while the guest runs. */
     if (level < KVM_PUT_RESET_STATE) {
-        ret = kvm_riscv_vcpu_put_owed(cs, errp);
-        return ret < 0 ? ret : kvm_riscv_aia_put_vcpu(cs, level, errp);
+        return kvm_riscv_vcpu_put_owed(cs, errp);
     }
-    g_clear_pointer(&vcpu->owed, g_free);
-    vcpu->owes_mp_state = false;
-
+    kvm_riscv_vcpu_forget_owed(cs);
+    if (level == KVM_PUT_RESET_STATE) {
+        /* A reset gives harts the MP state of their own, see kvm-cpu.c. */
+        memcpy(vcpu->regs.value, vcpu->regs.reset,
+               vcpu->regs.num * sizeof(uint64_t));
+#if AIA_FORK
+        kvm_riscv_extra_was_reset(cs);
+#endif
+    }
     ret = kvm_riscv_put_reg_list(cs, vcpu->regs.value, errp);
+    if (!ret && level == KVM_PUT_FULL_STATE) {
+        ret = kvm_riscv_set_mp_state(cs, vcpu->mp_state, errp);
+#if AIA_FORK
+        ret = ret ?: kvm_riscv_extra_put(cs, errp);
+#endif
+    }
     if (ret < 0) {
         return ret;
     }
-
-    /* A reset gives harts the MP state of their own, see kvm-cpu.c. */
-    if (level == KVM_PUT_FULL_STATE) {
-        ret = kvm_riscv_set_mp_state(cs, vcpu->mp_state, errp);
-        if (!ret && vcpu->mp_state == KVM_MP_STATE_RUNNABLE) {
-            ret = kvm_riscv_pmu_put(cs, errp) ?:
-                  kvm_riscv_vcpu_put_software_interrupt(cs, errp);
-        }
-        if (ret < 0) {
-            return ret;
-        }
-    }
     trace_kvm_riscv_vcpu_put(cs->cpu_index, vcpu->regs.num, vcpu->mp_state);
-    if (level == KVM_PUT_RESET_STATE && kernel_resets) {
-        /* What it has run is forgotten; it may go on right away. */
-        vcpu->ran = runstate_is_running();
-    }
-    return kvm_riscv_aia_put_vcpu(cs, level, errp);
-}
-
-static void clear_stream(KVMRISCVVCPU *vcpu)
-{
-    if (vcpu->stream_saved) {
-        /* It is the vCPU's own list. */
-        memset(&vcpu->stream, 0, sizeof(vcpu->stream));
-        vcpu->stream_saved = false;
-    }
-    riscv_reg_list_free(&vcpu->stream);
+    return 0;
 }
 
 static bool vcpu_pre_save(void *opaque, Error **errp)
@@ -266,8 +193,21 @@ static bool vcpu_pre_save(void *opaque, Error **errp)
     CPUState *cs = CPU(opaque);
     KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
 
-    if (kvm_riscv_vcpu_put_owed(cs, errp) < 0 || !kvm_riscv_pmu_ask(errp) ||
-        kvm_riscv_get_mp_state(cs, &vcpu->mp_state, errp) < 0) {
+    if (kvm_riscv_vcpu_put_owed(cs, errp) < 0) {
+        return false;
+    }
+#if AIA_FORK
+    if (!kvm_riscv_extra_pre_save(cs, errp)) {
+        return false;
+    }
+#else
+    if (cpu_env(cs)->mip & MIP_SSIP) {
+        error_setg(errp, "hart %d has a software interrupt pending, which a "
+                   "WFI does not see once KVM has loaded it", cs->cpu_index);
+        return false;
+    }
+#endif
+    if (kvm_riscv_get_mp_state(cs, &vcpu->mp_state, errp) < 0) {
         return false;
     }
     for (uint32_t i = 0; i < vcpu->regs.num; i++) {
@@ -276,25 +216,17 @@ static bool vcpu_pre_save(void *opaque, Error **errp)
             return false;
         }
     }
-
-    clear_stream(vcpu);
-    vcpu->stream = vcpu->regs;
-    vcpu->stream_saved = true;
-    vcpu->stream_mp_state = vcpu->mp_state;
-    vcpu->stream_system_event = vcpu->system_event;
-    kvm_riscv_pmu_pre_save(cs);
+    riscv_vcpu_regs_save(vcpu);
     return true;
 }
 VMSTATE_PRE_SAVE_HOOK(vcpu_pre_save)
 
 static int vcpu_pre_load(void *opaque)
 {
-    KVMRISCVVCPU *vcpu = RISCV_CPU(opaque)->kvm_vcpu;
-
-    clear_stream(vcpu);
-    /* Their subsections are only there where there is something to tell. */
-    vcpu->stream_system_event = 0;
-    kvm_riscv_pmu_pre_load(CPU(opaque));
+    riscv_reg_list_free(&RISCV_CPU(opaque)->kvm_vcpu->stream);
+#if AIA_FORK
+    kvm_riscv_extra_pre_load(CPU(opaque));
+#endif
     return 0;
 }
 
@@ -394,21 +326,22 @@ static bool vcpu_post_load(void *opaque, int version_id, Error **errp)
     CPUState *cs = CPU(opaque);
     RISCVCPU *cpu = RISCV_CPU(cs);
     KVMRISCVVCPU *vcpu = cpu->kvm_vcpu;
-    bool ok = check_satp(cs, errp) &&
-              kvm_riscv_system_event_check(vcpu->stream_system_event,
-                                           cs->cpu_index, errp) &&
-              riscv_vcpu_regs_load(vcpu, cs->cpu_index,
-                                   riscv_has_ext(&cpu->env, RVD), errp);
+    bool ok = check_satp(cs, errp);
 
+#if AIA_FORK
+    ok = ok && kvm_riscv_extra_check(cs, errp);
+#endif
+    ok = ok && riscv_vcpu_regs_load(vcpu, cs->cpu_index,
+                                    riscv_has_ext(&cpu->env, RVD), errp);
     trace_kvm_riscv_vcpu_load(cs->cpu_index, vcpu->stream.num, vcpu->regs.num);
-    clear_stream(vcpu);
+    riscv_reg_list_free(&vcpu->stream);
     if (!ok) {
         return false;
     }
     load_timer(&cpu->env);
-    vcpu->system_event = vcpu->stream_system_event;
-    vcpu->pmu.area = vcpu->pmu.stream_area;
-    vcpu->pmu.told = vcpu->pmu.stream_num;
+#if AIA_FORK
+    kvm_riscv_extra_take(cs);
+#endif
     vcpu->loaded = true;
     return true;
 }
@@ -416,18 +349,21 @@ VMSTATE_POST_LOAD_HOOK(vcpu_post_load)
 
 int kvm_riscv_vcpu_check_loaded(CPUState *cs)
 {
-    KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
-
-    if (!vcpu->loaded) {
-        error_report("hart %d: the source sends no subsection cpu/kvm-riscv: "
-                     "it is a QEMU that cannot save a KVM guest whole",
-                     cs->cpu_index);
-        error_printf("Only this fork can, so the guest has to be started in "
-                     "it; one that runs in another QEMU can only be shut down "
-                     "there and started here.\n");
-        return -EINVAL;
+    if (RISCV_CPU(cs)->kvm_vcpu->loaded) {
+        return 0;
     }
+#if AIA_FORK
+    error_report("hart %d: the source sends no subsection cpu/kvm-riscv: it is "
+                 "a QEMU that cannot save a KVM guest whole", cs->cpu_index);
+    error_printf("Only this fork can, so the guest has to be started in it; "
+                 "one that runs in another QEMU can only be shut down there "
+                 "and started here.\n");
+    return -EINVAL;
+#else
+    warn_report("hart %d: the source sends no subsection cpu/kvm-riscv: the "
+                "guest may not go on", cs->cpu_index);
     return 0;
+#endif
 }
 
 static bool vcpu_needed(void *opaque)
@@ -448,9 +384,7 @@ const VMStateDescription vmstate_kvm_riscv_vcpu = {
                                KVMRISCVVCPU),
         VMSTATE_END_OF_LIST()
     },
-    .subsections = (const VMStateDescription * const []) {
-        &vmstate_kvm_riscv_system_event,
-        &vmstate_kvm_riscv_pmu,
-        NULL
-    },
+#if AIA_FORK
+    .subsections = vmstate_kvm_riscv_extra,
+#endif
 };

@@ -8,6 +8,7 @@
 #define RISCV_KVM_VCPU_H
 
 #include "migration/vmstate.h"
+#include "system/kvm.h"
 
 /* Subsection of the "cpu" section; the opaque is the RISCVCPU. */
 extern const VMStateDescription vmstate_kvm_riscv_vcpu;
@@ -21,20 +22,22 @@ extern const VMStateDescription vmstate_kvm_riscv_vcpu;
 int kvm_riscv_vcpu_init(CPUState *cs);
 
 /*
- * What a reset does to these registers and, if that can be had, to what the
- * kernel has of the vCPU; from kvm_riscv_reset_vcpu().
+ * What a reset does to what the kernel has of the vCPU, if that can be had;
+ * from kvm_riscv_reset_vcpu().  The registers follow with kvm_riscv_vcpu_put().
  */
 void kvm_riscv_vcpu_reset(CPUState *cs);
 
-/* Whether it can be had: KVM_CAP_RISCV_MP_STATE_RESET, Linux 6.16 */
+/*
+ * Whether it can be had: KVM_CAP_RISCV_MP_STATE_RESET, Linux 6.16; which is
+ * found out, and asked for, when KVM is begun with (kvm_arch_init()).
+ */
 bool kvm_riscv_vcpu_is_reset_whole(void);
+void kvm_riscv_vcpu_reset_init(KVMState *s);
 
 /**
  * kvm_riscv_vcpu_put - put these registers and, after a load, the MP state
  * @level: as of kvm_arch_put_registers(), which calls this after it has put
  *     what it knows itself
- *
- * Ends with kvm_riscv_aia_put_vcpu().
  *
  * Returns 0 or a negative errno, with @errp naming the register.
  */

@@ -290,6 +290,7 @@ static bool of_another_vm(int fd)
 int ioctl(int fd, unsigned long request, ...)
 {
     va_list ap;
+    bool counts;
     void *arg;
     int ret;
 
@@ -297,16 +298,16 @@ int ioctl(int fd, unsigned long request, ...)
     arg = va_arg(ap, void *);
     va_end(ap);
 
+    counts = !(control->guest_only && of_another_vm(fd));
     /* It may come sign-extended: QEMU keeps some in an int. */
-    if (!(control->guest_only && of_another_vm(fd)) &&
-        fails((uint32_t)request, arg)) {
+    if (counts && fails((uint32_t)request, arg)) {
         errno = control->error;
         return -1;
     }
     if (control->moves) {
         may_move(fd, (uint32_t)request, arg);
     }
-    if (control->watches && (uint32_t)request == KVM_RUN) {
+    if (counts && control->watches && (uint32_t)request == KVM_RUN) {
         watch_run();
     }
     ret = syscall(SYS_ioctl, fd, request, arg);

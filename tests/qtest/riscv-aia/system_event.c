@@ -268,6 +268,43 @@ static void test_damaged(void)
     aia_files_free(&f);
 }
 
+/*
+ * The operator resets the machine while a save has harts enter the guest, the
+ * first of whom waits a while: its memory has been saved before that.
+ */
+static void test_reset_in_save(void)
+{
+    static const char *const ends[] = { "completed", NULL };
+    int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
+    AIAWatched w;
+    AIAFiles f;
+    QDict *info;
+
+    aia_files_init(&f);
+    start(&w);
+    aia_stop(w.qts);
+    w.fault->guest_only = true;
+    w.fault->delay_ms = 3000;
+    w.fault->runs = 0;
+    w.fault->watches = true;
+    migrate_qmp(w.qts, NULL, f.uri_a, NULL, "{}");
+    while (!qatomic_read(&w.fault->runs)) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(1000);
+    }
+    w.fault->watches = false;
+    qtest_system_reset(w.qts);
+    wait_for_migration_status(w.qts, "failed", (const char **)ends);
+    info = migrate_query(w.qts);
+    g_assert_nonnull(strstr(qdict_get_str(info, "error-desc"),
+                            "The machine was reset while it was being saved"));
+    qobject_unref(info);
+    qtest_qmp_assert_success(w.qts, "{'execute': 'cont'}");
+    aia_tick_wait(w.qts, &tick, 5);
+    aia_watched_quit(&w);
+    aia_files_free(&f);
+}
+
 void aia_add_system_event_tests(void)
 {
     static const struct {
@@ -291,4 +328,5 @@ void aia_add_system_event_tests(void)
         }
     }
     qtest_add_func("riscv-aia/system-event/damaged", test_damaged);
+    qtest_add_func("riscv-aia/system-event/reset-in-save", test_reset_in_save);
 }

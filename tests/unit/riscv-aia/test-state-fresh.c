@@ -162,6 +162,18 @@ static void test_load_counts(void)
             riscv_aplic_regs_enable(&m->access, &saved->aplic, &error_abort);
             assert_same(src, m);
         }
+
+        /* A reset makes an APLIC known again, of a file not all */
+        riscv_aia_use(&used->fresh);
+        reset(used, &error_abort);
+        assert_counts(used, 1 + full, SOURCES, HARTS * (2 + FILE_REGS + 1));
+        load_aplic(used, saved, &error_abort);
+        load_files(used, saved, &error_abort);
+        assert_counts(used, 1 + 3 * USED_SOURCES, 0,
+                      HARTS * (FILE_REGS + 1 + width));
+        load_vcpus(used, saved, &error_abort);
+        riscv_aplic_regs_enable(&used->access, &saved->aplic, &error_abort);
+        assert_same(src, used);
     }
 }
 
@@ -227,7 +239,7 @@ static void run(RISCVAIAModel *m)
     run_demo(m, false);
 }
 
-/* What was reset once is not known any more where the guest ran before. */
+/* A file that was reset once is not known where the guest ran before. */
 static void run_and_reset(RISCVAIAModel *m)
 {
     run_demo(m, true);
@@ -235,7 +247,7 @@ static void run_and_reset(RISCVAIAModel *m)
         riscv_aia_model_send_msi(m, hart, 40);
     }
     reset(m, &error_abort);
-    g_assert(!riscv_aia_aplic_is_fresh(&m->fresh));
+    g_assert(riscv_aia_aplic_is_fresh(&m->fresh));
     for (uint32_t hart = 0; hart < HARTS; hart++) {
         g_assert(!riscv_aia_file_is_fresh(&m->fresh, hart));
     }
@@ -246,15 +258,12 @@ static void reset_fails(RISCVAIAModel *m)
     g_autoptr(Saved) saved = saved_new(&m->shape);
     Error *err = NULL;
 
-    /* They have been reset, but what failed may have done anything. */
-    m->fresh.aplic_reset = false;
+    put(m, AIA_APLIC_TARGET(3), TO(1, 9));
+    riscv_aia_use_aplic(&m->fresh);
     riscv_aia_model_fail(m, 1, EFAULT);
     g_assert(!riscv_aplic_regs_reset(&m->access, &saved->aplic, saved->wires,
                                      &err));
     assert_error(err, "APLIC", NULL);
-    put(m, AIA_APLIC_TARGET(3), TO(1, 9));
-    riscv_aplic_regs_reset(&m->access, &saved->aplic, saved->wires,
-                           &error_abort);
     g_assert(!riscv_aia_aplic_is_fresh(&m->fresh));
 }
 
