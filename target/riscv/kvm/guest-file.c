@@ -451,10 +451,10 @@ int kvm_riscv_guest_file_lend(const RISCVAIAAccess *aia, GPtrArray *harts,
     for (unsigned i = 0; i < harts->len; i++) {
         get_hand(&l, g_ptr_array_index(harts, i), visit);
     }
-    if (others) {
-        find_donor(&l, NULL);
+    if (others && !find_donor(&l, errp) && *errp) {
+        ret = -EIO;
     }
-    for (unsigned i = 0; i < harts->len; i++) {
+    for (unsigned i = 0; i < harts->len && ret != -EIO; i++) {
         CPUState *cs = g_ptr_array_index(harts, i);
         int got = ret == -ETIMEDOUT
                   ? ret : get_file(&l, l.hand[cs->cpu_index], others, errp);

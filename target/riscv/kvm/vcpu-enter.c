@@ -279,7 +279,9 @@ static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
         }
         began = kvm_riscv_stale_csrs_begin();
         enter->ret = run_where_file_is(cs, enter->errp);
-    } while (!kvm_riscv_stale_csrs_end(cs, began, tries++) && enter->ret == 0);
+        /* One that has failed is not made again. */
+        tries = enter->ret ? UINT_MAX : tries;
+    } while (!kvm_riscv_stale_csrs_end(cs, began, tries++));
     if (kvm_riscv_vcpu_put_owed(cs, enter->ret == -EIO
                                 ? NULL : enter->errp) < 0) {
         enter->ret = -EIO;

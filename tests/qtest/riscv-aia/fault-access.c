@@ -245,6 +245,14 @@ void check_failure(AIAWatched *w, const Access *a, int error, bool ok)
     g_autofree char *words = aia_watched_words(w);
 
     aia_watched_disarm(w);
+    g_test_message("ioctl 0x%08" PRIx32 ", subject 0x%" PRIx64 ": %s; %s: %s",
+                   (uint32_t)a->request, a->subject, strerror(error),
+                   ok ? "succeeds" : "fails", words);
+    if (!w->fault->failed && a->nth > 1) {
+        /* A busy host had an entry made again when they were noted, not now. */
+        g_assert_true(ok);
+        return;
+    }
     g_assert_cmpuint(w->fault->failed, ==, 1);
     if (a->request != KVM_GET_MP_STATE) {
         g_assert_true(ok == succeeds(a, error));
