@@ -7,9 +7,9 @@
  * again is the reset alone.  QEMU's request for it is the main loop's, and is
  * not in the stream.  So where the machine is stopped before the main loop has
  * served it, as at the switchover of a migration, the harts would stand for
- * good.  Likewise a hart that has asked a device, the machine's sifive_test, has
- * nothing more to do; that of a KVM guest is of a subclass.  So the event is
- * state of the vCPU, and is served where and when the machine runs.
+ * good.  Likewise a hart that has asked a device, the machine's sifive_test,
+ * has nothing more to do; that of a KVM guest is of a subclass.  So the event
+ * is state of the vCPU, and is served where and when the machine runs.
  */
 
 #include "qemu/osdep.h"
