@@ -227,9 +227,12 @@ static int run_enter_code(CPUState *cs, Error **errp)
     run->immediate_exit = 1;
     ret = kvm_vcpu_ioctl(cs, KVM_RUN, 0);
     run->immediate_exit = 0;
+    /*
+     * The kernel takes from here whether there is a store to complete; there may
+     * still be one where a signal came first.
+     */
+    run->exit_reason = KVM_EXIT_UNKNOWN;
     if (ret != -EINTR) {
-        /* The kernel takes from here whether there is a store to complete. */
-        run->exit_reason = KVM_EXIT_UNKNOWN;
         error_setg(errp, "hart %d cannot complete its store (KVM_RUN: %d)",
                    cs->cpu_index, ret);
         return -EIO;
