@@ -228,8 +228,8 @@ static int run_enter_code(CPUState *cs, Error **errp)
     ret = kvm_vcpu_ioctl(cs, KVM_RUN, 0);
     run->immediate_exit = 0;
     /*
-     * The kernel takes from here whether there is a store to complete; there may
-     * still be one where a signal came first.
+     * The kernel takes from here whether there is a store to complete: there
+     * still is where a signal came first.
      */
     run->exit_reason = KVM_EXIT_UNKNOWN;
     if (ret != -EINTR) {
