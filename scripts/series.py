@@ -67,19 +67,10 @@ class Exporter:
 
 
 def patches_for(version):
-    """Of patches/series, those for a version"""
-    names = []
-    for line in (TOP / 'patches/series').read_text().splitlines():
-        name, *bounds = line.split() or ['']
-        low, high = (bounds + ['-', '-'])[:2]
-        if not name.endswith('.patch'):
-            continue
-        if low != '-' and version < parse_version(low):
-            continue
-        if high != '-' and version > parse_version(high):
-            continue
-        names.append(name)
-    return names
+    """Of patches/series, those for a version, as scripts/common.sh has it"""
+    said = run('sh', '-c', 'top=.; . scripts/common.sh; patch_files "$1"',
+               'sh', '%d.%d' % version, cwd=TOP)
+    return [pathlib.Path(line).name for line in said.split()]
 
 
 def parse_version(text):

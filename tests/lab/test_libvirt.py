@@ -255,7 +255,7 @@ class BothWays(Libvirt):
 
     def test_libvirtd_killed(self):
         self.breaks('kill -9 $(pidof libvirtd)',
-                    '/root/libvirtd && virsh uri')
+                    'start-libvirtd && virsh uri')
 
     def test_link_down(self):
         # Its libvirtd notices by itself.

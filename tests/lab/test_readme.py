@@ -63,14 +63,14 @@ class Readme(LibvirtTest):
             line = readme.used(line, [('qemu+ssh://hostB',
                                        'qemu+tcp://testing')])
         print(f'# {place.host.name}: {line}')
-        place.host.check(f'cd /root && {line}')
+        place.host.check(f'cd /tmp && {line}')
 
     def test_lines(self):
         begin, go_on = (block.splitlines() for block in self.lines)
         here, there = type(self).places = self.make_places('guest')
         here.listen()
         here.put('guest.xml', self.xml())
-        here.host.check('cp /share/guest.xml /root/')
+        here.host.check('cp /share/guest.xml /tmp/')
         for line in begin:
             if 'migrate' in line:
                 self.is_whole(here)

@@ -219,6 +219,9 @@ void aia_test_memory(const void *opaque);
 /* Has the guest tick, which stands at its reset, run until it takes ticks. */
 void aia_tick_boot(QTestState *qts, const AIACase *c);
 
+/* What the guest tick tells of itself */
+TickReport aia_tick_report(QTestState *qts);
+
 /*
  * Waits until every hart of the guest tick has taken @by more interrupts of
  * every kind; fails if one was lost.

@@ -101,14 +101,9 @@ static void start(AIAWatched *w)
 /* Comes back when the guest has asked for it, and nobody knows. */
 static void leave(AIAWatched *w, const Leaving *l)
 {
-    int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
-
     w->fault->holds = true;
     qtest_writeq(w->qts, AIA_REPORT + offsetof(TickReport, leave), l->how);
-    while (!qatomic_read(&w->fault->held)) {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-        g_usleep(1000);
-    }
+    aia_watched_wait_count(&w->fault->held);
     w->fault->holds = false;
 }
 
@@ -275,7 +270,6 @@ static void test_damaged(void)
 static void test_reset_in_save(void)
 {
     static const char *const ends[] = { "completed", NULL };
-    int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
     AIAWatched w;
     AIAFiles f;
     QDict *info;
@@ -288,10 +282,7 @@ static void test_reset_in_save(void)
     w.fault->runs = 0;
     w.fault->watches = true;
     migrate_qmp(w.qts, NULL, f.uri_a, NULL, "{}");
-    while (!qatomic_read(&w.fault->runs)) {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-        g_usleep(1000);
-    }
+    aia_watched_wait_count(&w.fault->runs);
     w.fault->watches = false;
     qtest_system_reset(w.qts);
     wait_for_migration_status(w.qts, "failed", (const char **)ends);

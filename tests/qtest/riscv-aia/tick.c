@@ -40,68 +40,6 @@ typedef struct TickTest {
     bool lower;
 } TickTest;
 
-static TickReport read_report(QTestState *qts)
-{
-    TickReport report;
-
-    qtest_memread(qts, AIA_REPORT, &report, sizeof(report));
-    return report;
-}
-
-static bool went_on(const TickHart *then, const TickHart *now, bool upper,
-                    unsigned by)
-{
-    return now->ticks >= then->ticks + by && now->ipis >= then->ipis + by &&
-           now->wired >= then->wired + by && now->loops > then->loops &&
-           (!upper || now->upper >= then->upper + by);
-}
-
-/*
- * An interrupt that is lost leaves its counter behind for good: the guest
- * sends the next only after it came.
- */
-void aia_tick_wait(QTestState *qts, const AIACase *c, unsigned by)
-{
-    int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
-    TickReport then = { 0 }, now;
-    unsigned harts = c->harts;
-    unsigned done;
-
-    do {
-        now = read_report(qts);
-        if (now.magic == TICK_MAGIC && then.magic != TICK_MAGIC) {
-            then = now;
-        }
-        for (done = 0; done < harts && now.magic == TICK_MAGIC; done++) {
-            if (!went_on(&then.hart[done], &now.hart[done], now.has_upper,
-                         by)) {
-                break;
-            }
-        }
-        if (done == harts) {
-            break;
-        }
-        g_usleep(10000);
-    } while (g_get_monotonic_time() < end);
-
-    for (unsigned i = 0; i < harts; i++) {
-        const TickHart *a = &then.hart[i], *b = &now.hart[i];
-
-        if (b->errors || done < harts) {
-            g_test_message("hart %u: ticks %" PRIu64 "-%" PRIu64 ", IPIs %"
-                           PRIu64 "-%" PRIu64 ", wired %" PRIu64 "-%" PRIu64
-                           ", upper %" PRIu64 "-%" PRIu64 ", errors %" PRIu64
-                           ", last 0x%" PRIx64, i, a->ticks, b->ticks,
-                           a->ipis, b->ipis, a->wired, b->wired, a->upper,
-                           b->upper, b->errors, b->last_error);
-        }
-        g_assert_cmpuint(b->errors, ==, 0);
-    }
-    g_assert_cmpuint(now.magic, ==, TICK_MAGIC);
-    g_assert_cmpuint(now.harts, ==, harts);
-    g_assert_cmpuint(done, ==, harts);
-}
-
 static void wait_for_progress(QTestState *qts, const AIACase *c)
 {
     aia_tick_wait(qts, c, 5);
@@ -183,7 +121,7 @@ static void test_refused(const void *opaque)
     QTestState *qts = start(t);
     AIACase c = t->c;
 
-    g_assert_true(read_report(qts).has_upper);
+    g_assert_true(aia_tick_report(qts).has_upper);
     aia_move_refused(qts, &c, REFUSED);
     wait_for_progress(qts, &c);
     c.to = c.from;
@@ -210,9 +148,9 @@ static void test_stopped(const void *opaque)
 
     stop_and_cont(qts, &t->c);
     aia_stop(qts);
-    before = read_report(qts);
+    before = aia_tick_report(qts);
     qts = t->c.move->run(qts, &t->c);
-    after = read_report(qts);
+    after = aia_tick_report(qts);
     g_assert_cmpmem(&before, sizeof(before), &after, sizeof(after));
     aia_cont(qts);
     stop_and_cont(qts, &t->c);
@@ -223,7 +161,7 @@ static void test_stopped(const void *opaque)
 static void reset(QTestState *qts, const TickTest *t, const AIAFiles *f)
 {
     qtest_system_reset(qts);
-    g_assert_cmpuint(read_report(qts).magic, ==, 0);
+    g_assert_cmpuint(aia_tick_report(qts).magic, ==, 0);
     aia_save(qts, f->uri_b);
     aia_compare_reset(&t->c, f->a, f->b);
     boot(qts, t);

@@ -209,3 +209,13 @@ void aia_watched_disarm(AIAWatched *w)
 {
     qatomic_store_release(&w->fault->request, 0);
 }
+
+void aia_watched_wait_count(const uint32_t *count)
+{
+    int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
+
+    while (!qatomic_read(count)) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(1000);
+    }
+}

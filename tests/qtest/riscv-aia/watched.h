@@ -68,4 +68,7 @@ void aia_watched_arm(AIAWatched *w, uint64_t request, uint64_t mask,
                      uint64_t match, unsigned nth, unsigned times, int error);
 void aia_watched_disarm(AIAWatched *w);
 
+/* Waits until the preloaded library has counted something, see fault.h. */
+void aia_watched_wait_count(const uint32_t *count);
+
 #endif
