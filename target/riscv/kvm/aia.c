@@ -35,6 +35,7 @@
 #include "trace/trace-target_riscv_kvm.h"
 #include "aia.h"
 #include "compat.h"
+#include "vcpu.h"
 #include "vcpu-state.h"
 #if AIA_FORK
 #include "aia-files.h"
@@ -485,7 +486,7 @@ int kvm_riscv_aia_put_vcpu(CPUState *cs, int level, Error **errp)
         return -EIO;
     }
 
-    if (level == KVM_PUT_RUNTIME_STATE || CPU_NEXT(cs)) {
+    if (level == KVM_PUT_RUNTIME_STATE || !kvm_riscv_vcpu_all_put()) {
         return 0;
     }
     if (!check_all_loaded(s, level == KVM_PUT_RESET_STATE, errp)) {

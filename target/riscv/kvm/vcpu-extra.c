@@ -62,7 +62,7 @@ void kvm_riscv_extra_reset(CPUState *cs)
 
 void kvm_riscv_extra_was_reset(CPUState *cs)
 {
-    if (!CPU_NEXT(cs)) {
+    if (kvm_riscv_vcpu_all_put()) {
         kvm_riscv_pmu_was_reset();
     }
 }
@@ -105,12 +105,12 @@ void kvm_riscv_extra_take(CPUState *cs)
     extra->system_event = extra->stream_system_event;
     extra->pmu.area = extra->pmu.stream_area;
     extra->pmu.told = extra->pmu.stream_num;
+    extra->pmu.to_put = extra->pmu.stream_num;
 }
 
 int kvm_riscv_extra_put(CPUState *cs, Error **errp)
 {
-    /* All harts enter the guest at once, and then get what they are to have. */
-    int ret = cs == first_cpu ? kvm_riscv_pmu_put(errp) : 0;
+    int ret = kvm_riscv_pmu_put(errp);
 
     if (ret || RISCV_CPU(cs)->kvm_vcpu->mp_state != KVM_MP_STATE_RUNNABLE) {
         return ret;

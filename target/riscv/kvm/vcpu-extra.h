@@ -33,6 +33,7 @@ typedef struct RISCVNoFile {
  *
  * @asked: @area is what the kernel has; else it has to be asked
  * @told: the guest may have asked for its counters since it was reset
+ * @to_put: comes from a stream, and KVM does not have it yet
  * @area: guest physical address of the snapshot area, or RISCV_PMU_NO_AREA
  * @stream_area: what the stream holds
  * @stream_num, @stream_firmware: likewise, how many counters the source's vCPU
@@ -41,6 +42,7 @@ typedef struct RISCVNoFile {
 typedef struct RISCVPMU {
     bool asked;
     bool told;
+    bool to_put;
     uint64_t area;
     uint64_t stream_area;
     uint32_t stream_num;
@@ -103,7 +105,7 @@ void kvm_riscv_extra_take(CPUState *cs);
 /**
  * kvm_riscv_extra_put - after the registers and the MP state were put
  *
- * After a load, in the order of the harts.  Returns 0 or a negative errno.
+ * After a load.  Returns 0 or a negative errno.
  */
 int kvm_riscv_extra_put(CPUState *cs, Error **errp);
 

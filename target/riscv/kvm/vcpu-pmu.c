@@ -274,13 +274,12 @@ void kvm_riscv_pmu_reset(CPUState *cs)
     RISCVPMU *pmu = get_pmu(cs);
     Error *err = NULL;
 
-    if (cs == first_cpu) {
-        reset.num++;
-        reset.busy = true;
-    }
+    reset.num += !reset.busy;
+    reset.busy = true;
     pmu->asked = false;
     pmu->area = RISCV_PMU_NO_AREA;
     pmu->told = false;
+    pmu->to_put = false;
     if (!RISCV_CPU(cs)->kvm_vcpu->ran || kvm_riscv_aia_waits_for_file(cs)) {
         return;
     }
@@ -356,9 +355,13 @@ int kvm_riscv_pmu_put(Error **errp)
     int ret = 0;
 
     CPU_FOREACH(cs) {
-        uint64_t area = get_pmu(cs)->area;
+        RISCVPMU *pmu = get_pmu(cs);
+        uint64_t area = pmu->area;
+        bool to_put = pmu->to_put;
 
-        if (RISCV_CPU(cs)->kvm_vcpu->mp_state != KVM_MP_STATE_RUNNABLE) {
+        pmu->to_put = false;
+        if (!to_put ||
+            RISCV_CPU(cs)->kvm_vcpu->mp_state != KVM_MP_STATE_RUNNABLE) {
             continue;
         }
         ret = check_counters(cs, errp);

@@ -46,10 +46,10 @@ void kvm_riscv_pmu_pre_load(CPUState *cs);
 /**
  * kvm_riscv_pmu_put - give all vCPUs the snapshot areas that were loaded
  *
- * To those that are not stopped, where they have the same counters as on the
- * source.  With all that the stream has loaded, the guest's memory among it,
- * in the thread of a vCPU.  Others may get their registers later.  Returns 0 or
- * a negative errno.
+ * To all at once, in the thread of the first that is put after a load, with all
+ * that the stream has loaded, the guest's memory among it: to those that are
+ * not stopped, where they have the same counters as on the source.  Others may
+ * get their registers later.  Returns 0 or a negative errno.
  */
 int kvm_riscv_pmu_put(Error **errp);
 

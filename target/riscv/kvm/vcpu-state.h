@@ -38,6 +38,7 @@ typedef struct RISCVRegList {
  *
  * @ran: in this process, perhaps in a state that a load replaced; but not since
  *     the kernel has reset it whole
+ * @put: has got its registers in this reset of the machine, or this load
  * @loaded, @loaded_file: its registers, its interrupt file have come from the
  *     stream that is being loaded
  * @owes_mp_state, @owed_mp_state: its MP state could not be put back
@@ -47,6 +48,7 @@ typedef struct RISCVRegList {
 typedef struct KVMRISCVVCPU {
     uint32_t mp_state;
     bool ran;
+    bool put;
     bool loaded;
     bool loaded_file;
     bool owes_mp_state;

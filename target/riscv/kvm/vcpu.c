@@ -156,6 +156,32 @@ int kvm_riscv_vcpu_init(CPUState *cs)
     return 0;
 }
 
+/* A vCPU that is put once more is the first of another reset or load. */
+static void mark_put(CPUState *cs)
+{
+    KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
+    CPUState *other;
+
+    if (vcpu->put) {
+        CPU_FOREACH(other) {
+            RISCV_CPU(other)->kvm_vcpu->put = false;
+        }
+    }
+    vcpu->put = true;
+}
+
+bool kvm_riscv_vcpu_all_put(void)
+{
+    CPUState *cs;
+
+    CPU_FOREACH(cs) {
+        if (!RISCV_CPU(cs)->kvm_vcpu->put) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
 {
     KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
@@ -165,6 +191,7 @@ int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
     if (level < KVM_PUT_RESET_STATE) {
         return kvm_riscv_vcpu_put_owed(cs, errp);
     }
+    mark_put(cs);
     kvm_riscv_vcpu_forget_owed(cs);
     if (level == KVM_PUT_RESET_STATE) {
         /* A reset gives harts the MP state of their own, see kvm-cpu.c. */

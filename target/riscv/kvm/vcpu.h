@@ -44,6 +44,12 @@ void kvm_riscv_vcpu_reset_init(KVMState *s);
 int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp);
 
 /*
+ * Whether all vCPUs have been put in this reset or load, in whatever order.
+ * In the thread of a vCPU that just has.
+ */
+bool kvm_riscv_vcpu_all_put(void);
+
+/*
  * At the end of the load of a vCPU's section: whether its subsection was there.
  * Returns 0 or a negative errno, having said why.
  */
