@@ -1,5 +1,5 @@
 /*
- * The interrupt files of all harts: saved and reset together
+ * The interrupt files of all harts: saved, loaded and reset together
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
@@ -166,6 +166,77 @@ bool kvm_riscv_aia_take_file(RISCVAIAKVMState *s, uint32_t hartid,
     memcpy(regs->eip, file->eip, regs->num_words * sizeof(uint32_t));
     memcpy(regs->eie, file->eie, regs->num_words * sizeof(uint32_t));
     forget_saved_file(vcpu);
+    return true;
+}
+
+static bool load_file(CPUState *cs, Error **errp)
+{
+    RISCVAIAKVMState *s = kvm_riscv_aia_find();
+    KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
+    const RISCVIMSICRegs *regs = vcpu->extra.file_to_load;
+
+    vcpu->extra.file_to_load = NULL;
+    return riscv_imsic_regs_load(&s->access, kvm_arch_vcpu_id(cs), regs,
+                                 kvm_riscv_aia_file_is_stale(s, cs), errp);
+}
+
+/* The harts whose files wait to be written, once all have come, or NULL. */
+static GPtrArray *harts_to_load(void)
+{
+    g_autoptr(GPtrArray) harts = g_ptr_array_new();
+    CPUState *cs;
+
+    CPU_FOREACH(cs) {
+        KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
+
+        if (!vcpu->loaded_file) {
+            return NULL;
+        }
+        if (vcpu->extra.file_to_load) {
+            g_ptr_array_add(harts, cs);
+        }
+    }
+    return g_steal_pointer(&harts);
+}
+
+bool kvm_riscv_aia_load_file(RISCVAIAKVMState *s, uint32_t hartid,
+                             const RISCVIMSICRegs *regs, Error **errp)
+{
+    g_autoptr(GPtrArray) harts = NULL;
+    CPUState *cs = qemu_get_cpu(hartid);
+    KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
+    Error *busy = NULL;
+    bool wide = true;
+    int ret;
+
+    vcpu->extra.file_to_load = regs;
+    vcpu->loaded_file = true;
+    if (s->mode != KVM_DEV_RISCV_AIA_MODE_EMUL &&
+        riscv_imsic_regs_need_wide(regs, kvm_riscv_aia_file_is_stale(s, cs)) &&
+        !riscv_imsic_is_wide(&s->access, hartid, &wide, errp)) {
+        return false;
+    }
+    if (wide && !load_file(cs, errp)) {
+        return false;
+    }
+    harts = harts_to_load();
+    if (!harts) {
+        return true;
+    }
+    ret = lend_files(s, harts, load_file, &busy);
+    if (ret != -EBUSY) {
+        error_propagate(errp, busy);
+        return ret == 0;
+    }
+    /* Those that got none tell what they cannot do without. */
+    error_free(busy);
+    for (unsigned i = 0; i < harts->len; i++) {
+        cs = g_ptr_array_index(harts, i);
+        if (RISCV_CPU(cs)->kvm_vcpu->extra.file_to_load &&
+            !load_file(cs, errp)) {
+            return false;
+        }
+    }
     return true;
 }
 

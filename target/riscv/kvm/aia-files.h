@@ -1,5 +1,5 @@
 /*
- * The interrupt files of all harts: saved and reset together
+ * The interrupt files of all harts: saved, loaded and reset together
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -22,6 +22,16 @@ bool kvm_riscv_aia_save_files(RISCVAIAKVMState *s, Error **errp);
 /* Gives what that has read of a hart's; where it has not, it does so first. */
 bool kvm_riscv_aia_take_file(RISCVAIAKVMState *s, uint32_t hartid,
                              RISCVIMSICRegs *regs, Error **errp);
+
+/**
+ * kvm_riscv_aia_load_file - write a hart's file, from its section
+ * @regs: to be kept until the files of all harts have come
+ *
+ * The file of a hart that needs a hardware one for it is written when those of
+ * all harts have come, together with the others of them.
+ */
+bool kvm_riscv_aia_load_file(RISCVAIAKVMState *s, uint32_t hartid,
+                             const RISCVIMSICRegs *regs, Error **errp);
 
 /**
  * kvm_riscv_aia_reset_files - reset upper halves that access does not reach

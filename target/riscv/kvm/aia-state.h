@@ -201,6 +201,14 @@ bool riscv_imsic_regs_check(const RISCVIMSICRegs *regs, uint32_t hart,
                             Error **errp);
 
 /**
+ * riscv_imsic_regs_need_wide - whether a load of @regs asks for @widen
+ * @clear: as of riscv_imsic_regs_load()
+ *
+ * Where the access is 32 bits wide.
+ */
+bool riscv_imsic_regs_need_wide(const RISCVIMSICRegs *regs, bool clear);
+
+/**
  * riscv_imsic_regs_load - write one interrupt file
  * @clear: pending bits in upper halves may be stale and have to be cleared
  *

@@ -7,8 +7,8 @@
  *
  *   1. APLIC (kvm_riscv_aia_load_aplic): off, genmsi, wires, sources.  From
  *      then on it holds what devices drive, and forwards nothing.
- *   2. IMSIC, hart by hart (kvm_riscv_aia_load_imsic); this overwrites what
- *      genmsi left pending.
+ *   2. IMSIC, hart by hart or with the last (kvm_riscv_aia_load_imsic); this
+ *      overwrites what genmsi left pending.
  *   3. Everything else, in particular devices that send MSIs while they load:
  *      the files take them.
  *   4. vCPU registers, hart by hart, sip without its external interrupt, then
@@ -364,21 +364,34 @@ bool kvm_riscv_aia_reset_imsic(RISCVAIAKVMState *s, uint32_t hartid,
     return riscv_imsic_regs_reset(&s->access, hartid, regs, errp);
 }
 
+/* If the guest has run, the file may hold anything. */
+bool kvm_riscv_aia_file_is_stale(const RISCVAIAKVMState *s, CPUState *cs)
+{
+    return s->stale_upper || RISCV_CPU(cs)->kvm_vcpu->ran;
+}
+
+static bool load_file(RISCVAIAKVMState *s, uint32_t hartid,
+                      const RISCVIMSICRegs *regs, Error **errp)
+{
+#if AIA_FORK
+    return kvm_riscv_aia_load_file(s, hartid, regs, errp);
+#else
+    CPUState *cs = qemu_get_cpu(hartid);
+
+    RISCV_CPU(cs)->kvm_vcpu->loaded_file = true;
+    return riscv_imsic_regs_load(&s->access, hartid, regs,
+                                 kvm_riscv_aia_file_is_stale(s, cs), errp);
+#endif
+}
+
 bool kvm_riscv_aia_load_imsic(RISCVAIAKVMState *s, uint32_t hartid,
                               const RISCVIMSICRegs *regs, Error **errp)
 {
     ERRP_GUARD();
     RISCVAIACost cost = kvm_riscv_aia_begin(s);
-    KVMRISCVVCPU *vcpu = RISCV_CPU(qemu_get_cpu(hartid))->kvm_vcpu;
-    bool ok;
+    bool ok = riscv_imsic_regs_check(regs, hartid, errp) &&
+              load_file(s, hartid, regs, errp);
 
-    /* If the guest has run, the file may hold anything. */
-    ok = riscv_imsic_regs_check(regs, hartid, errp) &&
-         riscv_imsic_regs_load(&s->access, hartid, regs,
-                               s->stale_upper || vcpu->ran, errp);
-    if (ok) {
-        vcpu->loaded_file = true;
-    }
     cost = kvm_riscv_aia_since(s, &cost);
     trace_kvm_riscv_aia_load_imsic(hartid, regs->eidelivery,
                                    cost.accesses, cost.us, why(ok, errp));

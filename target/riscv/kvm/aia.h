@@ -77,6 +77,9 @@ void kvm_riscv_aia_created(int fd, int mode);
 /* Of kvm_riscv_aia_created(): what a destination must have in common */
 bool kvm_riscv_aia_get_shape(RISCVAIAKVMState *s, Error **errp);
 
+/* Whether a hart's file may hold what a load has to clear. */
+bool kvm_riscv_aia_file_is_stale(const RISCVAIAKVMState *s, CPUState *cs);
+
 /* Attributes of the groups CONFIG and ADDR */
 bool kvm_riscv_aia_get_config(RISCVAIAKVMState *s, uint32_t attr,
                               uint32_t *val, Error **errp);

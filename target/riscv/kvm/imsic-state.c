@@ -326,6 +326,11 @@ static bool write_file(const RISCVAIAAccess *aia, bool all, uint32_t hart,
                        errp);
 }
 
+bool riscv_imsic_regs_need_wide(const RISCVIMSICRegs *regs, bool clear)
+{
+    return clear || upper_identity(regs, regs->eie);
+}
+
 bool riscv_imsic_regs_load(const RISCVAIAAccess *aia, uint32_t hart,
                            const RISCVIMSICRegs *regs, bool clear,
                            Error **errp)

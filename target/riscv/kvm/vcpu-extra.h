@@ -56,6 +56,7 @@ typedef struct RISCVPMU {
  *     QEMU's own, if any
  * @saved_file: what a save has read of its interrupt file, until its section
  *     is written; or NULL
+ * @file_to_load: what has come from the stream and waits to be written; or NULL
  * @reset_upper: upper halves of its file have been seen to in this reset
  * @system_event: with which it has left KVM_RUN, see system-event.c; or 0
  * @stream_system_event: what the stream holds
@@ -63,6 +64,7 @@ typedef struct RISCVPMU {
 typedef struct RISCVVCPUExtra {
     struct RISCVEnterState *owed;
     struct RISCVIMSICRegs *saved_file;
+    const struct RISCVIMSICRegs *file_to_load;
     bool reset_upper;
     uint32_t system_event;
     uint32_t stream_system_event;
