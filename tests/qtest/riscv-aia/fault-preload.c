@@ -237,7 +237,7 @@ static void watch_run(void)
         syscall(SYS_sched_setaffinity, thread, sizeof(control->bound_to),
                 &control->bound_to);
     }
-    if (control->delay_ms) {
+    if (control->delay_ms && (waits || !control->delays_stopped)) {
         struct timespec end;
 
         clock_gettime(CLOCK_MONOTONIC, &end);

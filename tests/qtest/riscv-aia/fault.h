@@ -52,6 +52,7 @@ typedef struct FaultRun {
  * @bound: a thread that is given @bound_to, CPUs of the host, at the next of
  *     them, as an operator would; 0 for none
  * @delay_ms: so long each of them waits first
+ * @delays_stopped: only those for a stopped hart, which do not enter the guest
  * @run: the library's: the thread and the CPU of the host of each
  * @call: the library's: those that counted; the subject is the id of a
  *     register, group << 32 | attr of an attribute, or whether it is a stopped
@@ -81,6 +82,7 @@ typedef struct FaultControl {
     int32_t bound;
     uint64_t bound_to;
     uint32_t delay_ms;
+    bool delays_stopped;
     FaultRun run[FAULT_RUNS];
     FaultCall call[FAULT_LOG];
 } FaultControl;

@@ -254,6 +254,7 @@ static void check_while_late(AIAWatched *w)
 {
     migrate_set_parameter_int(w->qts, "downtime-limit", 50);
     w->fault->delay_ms = 600;
+    w->fault->delays_stopped = true;
     check_refused(w, "cannot be read: harts? .*1 gets? no .* 500 ms");
     w->fault->delay_ms = 0;
     migrate_set_parameter_int(w->qts, "downtime-limit", 10000);
