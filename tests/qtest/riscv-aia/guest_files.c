@@ -366,11 +366,45 @@ static void test_many(void)
     aia_files_free(&f);
 }
 
+/* A load lends files to all harts that need one together. */
+static void test_load(void)
+{
+    static const char event[] = "kvm_riscv_guest_file_lend ";
+    g_autofree char *words = NULL;
+    AIAWatched from, to;
+    const char *lent;
+    AIAFiles f;
+
+    aia_files_init(&f);
+    memset(&from, 0, sizeof(from));
+    memset(&to, 0, sizeof(to));
+    aia_watched_start(&from, &few, few.from, "-S" PATIENT);
+    aia_tick_boot(from.qts, &few);
+    aia_stop(from.qts);
+    g_assert_true(save(&from, f.uri_a));
+    aia_watched_quit(&from);
+
+    aia_watched_start(&to, &few, few.to, "-S -incoming defer" PATIENT
+                      " -trace kvm_riscv_guest_file_lend");
+    aia_incoming(to.qts, f.uri_a);
+    wait_for_migration_complete(to.qts);
+    words = aia_watched_words(&to);
+    lent = strstr(words, event);
+    g_assert_nonnull(lent);
+    g_assert_true(g_str_has_prefix(lent + strlen(event), "harts:2, "));
+    g_assert_null(strstr(lent + 1, event));
+    aia_cont(to.qts);
+    aia_tick_wait(to.qts, &few, 5);
+    aia_watched_quit(&to);
+    aia_files_free(&f);
+}
+
 void aia_add_guest_file_tests(void)
 {
     qtest_add_func("riscv-aia/guest-files/bound", test_bound);
     qtest_add_func("riscv-aia/guest-files/forbidden", test_forbidden);
     qtest_add_func("riscv-aia/guest-files/refused", test_refused);
     qtest_add_func("riscv-aia/guest-files/late", test_late);
+    qtest_add_func("riscv-aia/guest-files/load", test_load);
     qtest_add_func("riscv-aia/guest-files/many", test_many);
 }
