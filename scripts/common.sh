@@ -111,36 +111,56 @@ need_space() {
         die "$3 takes $2 MiB, but the disk of $1 has only $_free MiB left"
 }
 
-# Unpacks a Debian root into DIR.tmp, which the caller completes and renames.
-#   debian_root DIR VARIANT ARCHITECTURES PACKAGES
-debian_root() {
+# Makes the tar of a Debian root.
+#   debian_tar FILE VARIANT ARCHITECTURES PACKAGES [OPTION...]
+debian_tar() {
+    _tar=$1
+    _variant=$2
+    _arches=$3
+    _packages=$4
+    shift 4
     if [ "$(id -u)" = 0 ]; then
         _mode=root
     else
         _mode=unshare
     fi
     _site=$(archive_site)
+    # Its apt knows nothing of how the machine's is configured, as where an
+    # archive is a copy of some day.
+    _valid=$(apt-config shell v Acquire::Check-Valid-Until)
+    _valid=$(eval "$_valid"; echo "${v:-true}")
     for _name in $suite $alias; do
-        rm -rf "$1" "$1.tmp" "$1.tar" "$1.log"
-        if mmdebstrap --variant="$2" --mode=$_mode --architectures="$3" \
-            --include="$4" \
+        rm -f "$_tar"
+        if mmdebstrap --variant="$_variant" --mode=$_mode \
+            --architectures="$_arches" --include="$_packages" \
+            --aptopt="Acquire::Check-Valid-Until \"$_valid\"" \
             --dpkgopt='path-exclude=/usr/share/doc/*' \
             --dpkgopt='path-exclude=/usr/share/man/*' \
             --dpkgopt='path-exclude=/usr/share/locale/*' \
             --extract-hook="cat \"\$1\"/var/lib/apt/lists/*_InRelease |
                             grep -q '^Codename: $suite'" \
-            "$_name" "$1.tar" "deb $_site $_name main" >"$1.log" 2>&1
+            "$@" "$_name" "$_tar" "deb $_site $_name main" >"$_tar.log" 2>&1
         then
             break
         fi
-        tail -n 20 "$1.log" >&2
-        grep -q 'Failed to fetch .*/dists/' "$1.log" ||
-            die "mmdebstrap failed; its whole output is in $1.log"
+        tail -n 20 "$_tar.log" >&2
+        grep -q 'Failed to fetch .*/dists/' "$_tar.log" ||
+            die "mmdebstrap failed; its whole output is in $_tar.log"
         say "the package lists of Debian $_name cannot be had"
     done
-    [ -s "$1.tar" ] || die "no Debian $suite; is the network up?"
-    mkdir "$1.tmp"
-    tar -x -f "$1.tar" -C "$1.tmp" --exclude='./dev/*' ||
+    [ -s "$_tar" ] || die "no Debian $suite; is the network up?"
+    rm "$_tar.log"
+}
+
+# Unpacks a Debian root into DIR.tmp, which the caller completes and renames.
+#   debian_root DIR VARIANT ARCHITECTURES PACKAGES
+debian_root() {
+    _dir=$1
+    shift
+    rm -rf "$_dir" "$_dir.tmp"
+    debian_tar "$_dir.tar" "$@"
+    mkdir "$_dir.tmp"
+    tar -x -f "$_dir.tar" -C "$_dir.tmp" --exclude='./dev/*' ||
         die "cannot unpack under $cache (is the disk full?)"
-    rm -f "$1.tar" "$1.log"
+    rm -f "$_dir.tar"
 }

@@ -15,6 +15,8 @@ from places import CACHE, HERE, machine_path
 
 GUEST_MODULES = ('virtio_net', 'virtio_blk', 'virtio_balloon', 'virtio_scsi',
                  'sd_mod')
+# Of a host or guest with debian.py's disk
+DEBIAN_MODULES = ('virtio_blk', 'ext4', 'crc32c_generic', 'autofs4')
 DAY = 24 * 3600
 
 
@@ -145,7 +147,9 @@ def agent():
 
 def guest_directory():
     """The directory that hosts see as /guest; made when its parts change."""
-    kernels = {'': Kernel('stable'), '.testing': Kernel('testing')}
+    kernels = {'': Kernel('stable'), '.testing': Kernel('testing'),
+               '.debian': Kernel('stable')}
+    modules = {'.debian': GUEST_MODULES + DEBIAN_MODULES}
     sources = [os.path.join(HERE, 'guest', name)
                for name in ('heartbeat.c', 'load.c', 'traffic.c')]
     parts = [__file__, os.path.join(HERE, 'guest/init'),
@@ -180,7 +184,8 @@ def guest_directory():
         cpio.add_file('init', os.path.join(HERE, 'guest/init'))
         cpio.add_file('bin/busybox', busybox())
         cpio.add_file('bin/heartbeat', program)
-        cpio.add_modules(kernel.load_order(GUEST_MODULES))
+        cpio.add_modules(kernel.load_order(
+            modules.get(suffix, GUEST_MODULES)))
         cpio.write(os.path.join(d, f'initrd{suffix}'))
         if not suffix:
             for name, data in agent().items():

@@ -66,8 +66,11 @@ class Host:
 
     def __init__(self, name='lab', kernel='stable', cpus=2, cpu='rva23s64',
                  memory=1024, guest_files=3, lan=None, index=None,
-                 modules=(), interactive=False, package=None):
-        """Starts it; with a Package installed, if that has a file."""
+                 modules=(), interactive=False, package=None, disk=None):
+        """Starts it; with a Package installed, if that has a file.
+
+        Disk is a file that is its /dev/vda.
+        """
         self.name = name
         self.kernel = Kernel(kernel)
         self.release = None
@@ -81,7 +84,8 @@ class Host:
         self._outputs = {}
         self._sinks = {}
         self.failure = None
-        self._options = (cpus, cpu, memory, guest_files, modules, interactive)
+        self._options = (cpus, cpu, memory, guest_files, modules, interactive,
+                         disk)
         self.package = package if package and package.file else None
         self._root = (self.package.root() if self.package else
                       os.environ['LAB_HOSTROOT'])
@@ -107,7 +111,8 @@ class Host:
             raise
 
     def _start(self):
-        cpus, cpu, memory, guest_files, modules, interactive = self._options
+        cpus, cpu, memory, guest_files, modules, interactive, disk = \
+            self._options
         cpio = Cpio()
         cpio.add_file('init', os.path.join(HERE, 'init'))
         cpio.add_file('bin/busybox', busybox())
@@ -155,6 +160,8 @@ class Host:
             cmd += ['-chardev', f'socket,id={port},server=on,wait=off,'
                     f'path={self.socket_path(port)}',
                     '-device', f'virtserialport,chardev={port},name={port}']
+        if disk:
+            cmd += ['-drive', f'file={disk},format=raw,if=virtio']
         if interactive:
             cmd += ['-chardev', 'stdio,id=tty,mux=on,signal=off',
                     '-mon', 'chardev=tty',
