@@ -63,6 +63,7 @@ DOMAIN = '''
 
 ALLOCATED = ("<memoryBacking><allocation mode='immediate'/>"
              "</memoryBacking>")
+BOUND = f"{ALLOCATED}<numatune><memory mode='strict' nodeset='0'/></numatune>"
 HUGE = '<memoryBacking><hugepages/></memoryBacking>'
 
 # What a domain is, unless a test says otherwise

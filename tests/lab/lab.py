@@ -66,10 +66,12 @@ class Host:
 
     def __init__(self, name='lab', kernel='stable', cpus=2, cpu='rva23s64',
                  memory=1024, guest_files=3, lan=None, index=None,
-                 modules=(), interactive=False, package=None, disk=None):
+                 modules=(), interactive=False, package=None, disk=None,
+                 root=None):
         """Starts it; with a Package installed, if that has a file.
 
-        Disk is a file that is its /dev/vda.
+        Disk is a file that is its /dev/vda, root where its user space is, if
+        that is not Debian 13's.
         """
         self.name = name
         self.kernel = Kernel(kernel)
@@ -88,7 +90,7 @@ class Host:
                          disk)
         self.package = package if package and package.file else None
         self._root = (self.package.root() if self.package else
-                      os.environ['LAB_HOSTROOT'])
+                      root or os.environ['LAB_HOSTROOT'])
         # The fork's QEMU, in there
         self.emulator = (EMULATOR if self.package else
                          '/fork/qemu-system-riscv64')

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import tapunit
-from domains import AGENT, EFI, EXTRA, HUGE, LibvirtTest
+from domains import AGENT, BOUND, EFI, EXTRA, HUGE, LibvirtTest, USUAL
 from package import EMULATOR
 
 
@@ -424,6 +424,24 @@ class BothWays(Libvirt):
         self.turn_off()
         for host in self.hosts.values():
             host.check('echo 0 >/proc/sys/vm/nr_hugepages')
+
+    def test_numa(self):
+        """Its memory is bound to a node, there too."""
+        self.turn_off()
+        type(self).places = self.start('guest', cpu=self.WITHOUT_ZBB,
+                                       memory=BOUND)
+        for way in 'move', 'move', 'end':
+            here, _ = self.domain()
+            self.assertRegex(here.virsh('numatune guest'),
+                             r'numa_mode +: strict\s+numa_nodeset +: 0$')
+            pages = sum(map(int, re.findall(
+                r'^\w+ bind\S*:0 .* N0=(\d+)', here.host.check(
+                    'cat /proc/$(cat /run/libvirt/qemu/guest.pid)/numa_maps'),
+                re.MULTILINE)))
+            self.assertGreaterEqual(pages * 4, USUAL['mib'] << 10)
+            if way == 'move':
+                self.is_whole(self.move('--live'))
+        self.turn_off()
 
     def test_firmware(self):
         """There and back, and saved, with the variables of its firmware."""
