@@ -190,7 +190,9 @@ class Coverage:
             # From a host they come in a directory of their own.
             for top in (place, f'{place}/gcov'):
                 objects = os.path.join(top, build)
-                counters = glob.glob(f'{objects}/**/*.gcda', recursive=True)
+                # Sources in other directories give names that begin with dots.
+                counters = glob.glob(f'{objects}/**/*.gcda', recursive=True,
+                                     include_hidden=True)
                 if not counters:
                     continue
                 for path in counters:
