@@ -72,13 +72,17 @@ check-full: all build-other
 	-@scripts/deb $(N)
 	@$(CHECK) --full $(if $(AGAIN),--again)
 
+# In a build of its own, BUILDDIR-coverage
+coverage: all
+	@$(CHECK) --full --test coverage
+
 check-fleet: build-other
 
 check-%: all FORCE
 	@$(CHECK) $*
 
 clean: FORCE
-	rm -rf $(BUILDDIR) build-1[0-9].[0-9]
+	rm -rf $(BUILDDIR) $(BUILDDIR)-coverage build-1[0-9].[0-9]
 
 help:
 	@echo "make              build the fork (runs ./configure where needed)"
@@ -93,8 +97,9 @@ help:
 	@echo "make check        all suites; check-SUITE runs one of them:"
 	@sed -n '/^suites/,/^]/s/^    "/                  "/p' tests/matrix.toml
 	@echo "make check-full   the same in their long forms, which takes hours"
+	@echo "make coverage     which lines of the fork the tests run (an hour)"
 	@echo "make clean        remove what was built; the cache stays"
 
 FORCE:
-.PHONY: all build-other deb series demo lab soak bench check check-full clean help \
-    FORCE
+.PHONY: all build-other deb series demo lab soak bench check check-full coverage \
+    clean help FORCE

@@ -191,10 +191,15 @@ def docs(matrix):
     return lines
 
 
+def put(text, begin, lines):
+    """The text with these lines between that one and the next END."""
+    head, rest = text.split(begin)
+    return (head + begin + '\n' + '\n'.join(lines) + '\n\n' + END +
+            rest.split(END, 1)[1])
+
+
 def with_tables(text, matrix):
-    head, rest = text.split(BEGIN)
-    return (head + BEGIN + '\n' + '\n'.join(docs(matrix)) + '\n\n' + END +
-            rest.split(END)[1])
+    return put(text, BEGIN, docs(matrix))
 
 
 def main():

@@ -362,7 +362,7 @@ def tested(builddir, cache):
         f'{builddir}/*/tests/qtest/riscv-aia-migration-test',
         f'{builddir}/*/tests/unit/riscv-aia/test-riscv-aia-[a-z]*[a-z]',
         f'{builddir}/guests/*.elf', f'{builddir}/fuzz/aia-load',
-        'build-*/riscv64/qemu-system-riscv64', 'Makefile', 'meson.build')
+        'build-[0-9]*/riscv64/qemu-system-riscv64', 'Makefile', 'meson.build')
     key.add_trees('configs', 'hw', 'include', 'migration', 'patches',
                   'qapi', 'scripts', 'target', 'tests')
     return str(key)
