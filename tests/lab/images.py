@@ -147,15 +147,16 @@ def agent():
 
 def guest_directory():
     """The directory that hosts see as /guest; made when its parts change."""
-    kernels = {'': Kernel('stable'), '.testing': Kernel('testing'),
-               '.debian': Kernel('stable')}
-    modules = {'.debian': GUEST_MODULES + DEBIAN_MODULES}
+    stable, testing = Kernel('stable'), Kernel('testing')
+    guests = {'': (stable, GUEST_MODULES),
+              '.testing': (testing, GUEST_MODULES),
+              '.debian': (stable, GUEST_MODULES + DEBIAN_MODULES)}
     sources = [os.path.join(HERE, 'guest', name)
                for name in ('heartbeat.c', 'load.c', 'traffic.c')]
     parts = [__file__, os.path.join(HERE, 'guest/init'),
              os.path.join(HERE, 'guest/heartbeat.h'), *sources]
     parts += [os.path.join(os.path.dirname(k.image), 'release')
-              for k in kernels.values()]
+              for k in (stable, testing)]
     key = hashlib.sha256(busybox().encode())
     for part in parts:
         with open(part, 'rb') as f:
@@ -179,13 +180,12 @@ def guest_directory():
         check=False)
     if done.returncode:
         raise LabError(f'cannot compile the guest program:\n{done.stdout}')
-    for suffix, kernel in kernels.items():
+    for suffix, (kernel, modules) in guests.items():
         cpio = Cpio()
         cpio.add_file('init', os.path.join(HERE, 'guest/init'))
         cpio.add_file('bin/busybox', busybox())
         cpio.add_file('bin/heartbeat', program)
-        cpio.add_modules(kernel.load_order(
-            modules.get(suffix, GUEST_MODULES)))
+        cpio.add_modules(kernel.load_order(modules))
         cpio.write(os.path.join(d, f'initrd{suffix}'))
         if not suffix:
             for name, data in agent().items():
