@@ -52,6 +52,8 @@
 
 #define SBI_HSM  0x48534d
 #define SBI_SRST 0x53525354
+#define SRST_SHUTDOWN    0
+#define SRST_COLD_REBOOT 1
 
 #define STR_(x) #x
 #define STR(x)  STR_(x)

@@ -21,6 +21,10 @@
 #define ID_UPPER    40
 #define WIRED(hart) (60 + (hart))
 
+/* What TICK_DEVICE, QEMU's sifive_test, takes */
+#define FINISHER_PASS  0x5555
+#define FINISHER_RESET 0x7777
+
 typedef volatile TickHart HartReport; /* changes under the others' eyes */
 
 static volatile TickReport report /* likewise */
@@ -97,10 +101,16 @@ static void external(HartReport *r, unsigned long hart)
 
 static void leave(void)
 {
-    if (report.leave <= TICK_RESET) {
-        sbi(SBI_SRST, 0, report.leave - 1, 0, 0);
-    } else {
-        mmio_write(TICK_DEVICE, report.leave);
+    switch (report.leave) {
+    case TICK_POWER_OFF:
+        sbi(SBI_SRST, 0, SRST_SHUTDOWN, 0, 0);
+        break;
+    case TICK_RESET:
+        sbi(SBI_SRST, 0, SRST_COLD_REBOOT, 0, 0);
+        break;
+    default:
+        mmio_write(TICK_DEVICE, report.leave == TICK_DEVICE_RESET ?
+                   FINISHER_RESET : FINISHER_PASS);
         /* As any kernel does, it has nothing more to do. */
         for (;;) {
             asm volatile("fence");

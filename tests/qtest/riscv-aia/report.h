@@ -44,14 +44,14 @@ typedef struct TickReport {
 } TickReport;
 
 /*
- * What hart 0 asks for when told to leave: of the SBI, by one more than the
- * type, or of the device for that, by what it takes
+ * What hart 0 asks for when told to leave, of the SBI or of the device for that.
+ * One byte each: QEMU may write a word byte by byte, as the guest reads it.
  */
 enum {
     TICK_POWER_OFF        = 1,
     TICK_RESET            = 2,
-    TICK_DEVICE_POWER_OFF = 0x5555,
-    TICK_DEVICE_RESET     = 0x7777,
+    TICK_DEVICE_POWER_OFF = 3,
+    TICK_DEVICE_RESET     = 4,
 };
 #define TICK_DEVICE       0x100000UL
 
