@@ -98,13 +98,30 @@ static void start(AIAWatched *w)
     aia_tick_wait(w->qts, &tick, 1);
 }
 
+static void tell_to_leave(AIAWatched *w, const Leaving *l)
+{
+    qtest_writeq(w->qts, AIA_REPORT + offsetof(TickReport, leave), l->how);
+}
+
 /* Comes back when the guest has asked for it, and nobody knows. */
 static void leave(AIAWatched *w, const Leaving *l)
 {
     w->fault->holds = true;
-    qtest_writeq(w->qts, AIA_REPORT + offsetof(TickReport, leave), l->how);
+    tell_to_leave(w, l);
     aia_watched_wait_count(&w->fault->held);
     w->fault->holds = false;
+}
+
+/* While nobody stops the machine */
+static void test_alone(const void *opaque)
+{
+    const Leaving *l = opaque;
+    AIAWatched w;
+
+    start(&w);
+    tell_to_leave(&w, l);
+    check_leaves(w.qts, l);
+    aia_watched_quit(&w);
 }
 
 /* Sends the guest, which leaves at the switchover, as far as to there. */
@@ -302,6 +319,7 @@ void aia_add_system_event_tests(void)
         const char *name;
         void (*run)(const void *);
     } moments[] = {
+        { "alone", test_alone },
         { "live", test_live },
         { "pause", test_pause },
         { "cancel", test_cancel },
