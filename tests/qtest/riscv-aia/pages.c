@@ -129,6 +129,21 @@ static void write_file(const char *path, const char *text)
     close(fd);
 }
 
+static void hugetlb_init(AIAFiles *f)
+{
+    aia_files_init(f);
+    write_file("/proc/sys/vm/nr_hugepages", "24");
+    g_assert_cmpint(mount("hugetlbfs", f->dir, "hugetlbfs", 0, "pagesize=2M"),
+                    ==, 0);
+}
+
+static void hugetlb_free(AIAFiles *f)
+{
+    g_assert_cmpint(umount(f->dir), ==, 0);
+    write_file("/proc/sys/vm/nr_hugepages", "0");
+    aia_files_free(f);
+}
+
 /* The guest goes on in a log, after it, and where it gets to. */
 static void test_hugetlb(const void *opaque)
 {
@@ -141,12 +156,9 @@ static void test_hugetlb(const void *opaque)
     g_autofree char *options = NULL;
     QTestState *qts;
 
-    aia_files_init(&f);
+    hugetlb_init(&f);
     options = g_strdup_printf("-m 16M -mem-path %s", f.dir);
     c.options = options;
-    write_file("/proc/sys/vm/nr_hugepages", "24");
-    g_assert_cmpint(mount("hugetlbfs", f.dir, "hugetlbfs", 0, "pagesize=2M"),
-                    ==, 0);
     qts = aia_start(&c, c.from, "");
     aia_tick_wait(qts, &c, 1);
     g_assert_cmpuint(aia_proc_bytes(qts, "smaps_rollup", "Private_Hugetlb:"),
@@ -163,9 +175,75 @@ static void test_hugetlb(const void *opaque)
         aia_tick_wait(qts, &c, 5);
     }
     qtest_quit(qts);
-    g_assert_cmpint(umount(f.dir), ==, 0);
-    write_file("/proc/sys/vm/nr_hugepages", "0");
-    aia_files_free(&f);
+    hugetlb_free(&f);
+}
+
+/*
+ * Refused where it would need tables of which a kernel keeps a part: a node
+ * that is in two GiB and begins in the midst of one.  A kernel without these
+ * faults has no reason to refuse it but that all of it has no room here.
+ */
+static void test_hugetlb_nodes(const void *opaque)
+{
+    static const char *const other[] = { "completed", "cancelled", NULL };
+    AIACase c = {
+        .guest = "tick", .from = "auto", .irqchip = "on", .harts = 2,
+    };
+    g_autofree char *options = NULL;
+    AIAFiles f;
+    QTestState *qts;
+    QDict *rsp;
+
+    hugetlb_init(&f);
+    options = g_strdup_printf(
+        "-m 1026M -object memory-backend-ram,id=a,size=1022M,reserve=off "
+        "-object memory-backend-file,id=b,size=4M,mem-path=%s "
+        "-numa node,memdev=a,cpus=0 -numa node,memdev=b,cpus=1", f.dir);
+    c.options = options;
+    qts = aia_start(&c, c.from, "-S");
+    qtest_writeq(qts, AIA_REPORT + offsetof(TickReport, per_socket), 1);
+    aia_cont(qts);
+    aia_tick_wait(qts, &c, 1);
+    aia_send_to_nobody(qts);
+    wait_for_migration_status(qts, "failed", (const char **)other);
+    rsp = migrate_query(qts);
+    g_test_message("refused: %s", qdict_get_str(rsp, "error-desc"));
+    g_assert_nonnull(strstr(qdict_get_str(rsp, "error-desc"),
+                            aia_is_linux_6()
+                            ? "hugetlbfs, and not do without either where its "
+                              "memory begins at 0xbfe00000"
+                            : " MiB more "));
+    qobject_unref(rsp);
+    aia_tick_wait(qts, &c, 5);
+    qtest_quit(qts);
+    hugetlb_free(&f);
+}
+
+/* Where Linux ages memory by itself, that is said before it can hang a hart. */
+static void test_aged(const void *opaque)
+{
+    static const char enabled[] = "/sys/module/damon_stat/parameters/enabled";
+    static const AIACase c = {
+        .guest = "tick", .from = "auto", .irqchip = "on", .harts = 2,
+    };
+    bool ages = g_file_test(enabled, G_FILE_TEST_EXISTS);
+    g_autofree char *words = NULL;
+    AIAWatched w = { 0 };
+
+    g_assert_true(ages == !aia_is_linux_6());
+    if (ages) {
+        write_file(enabled, "Y");
+    }
+    aia_watched_start(&w, &c, c.from, "");
+    aia_send_to_nobody(w.qts);
+    wait_for_migration_complete(w.qts);
+    words = aia_watched_words(&w);
+    g_test_message("%s", words);
+    g_assert_true(!!strstr(words, "and DAMON ages it; 'echo N >") == ages);
+    aia_watched_quit(&w);
+    if (ages) {
+        write_file(enabled, "N");
+    }
 }
 
 /* A cgroup that has no room for all that the guest could have */
@@ -435,6 +513,8 @@ void aia_add_pages_tests(void)
     aia_add("riscv-aia/pages/huge", &none, test_huge);
     aia_add("riscv-aia/pages/huge-nodes", &none, test_huge_nodes);
     aia_add("riscv-aia/pages/hugetlb", &none, test_hugetlb);
+    aia_add("riscv-aia/pages/hugetlb-nodes", &none, test_hugetlb_nodes);
+    aia_add("riscv-aia/pages/aged", &none, test_aged);
     aia_add("riscv-aia/pages/room", &none, test_room);
     aia_add("riscv-aia/pages/room-cont", &none, test_room_cont);
     aia_add("riscv-aia/pages/without-aia", &none, test_without_aia);
