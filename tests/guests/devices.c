@@ -48,6 +48,9 @@
 #define ID_HDA    10
 #define ID_VIRTIO 70
 #define ID_LAST   223
+/* Pending and not enabled, beside each of the first two */
+#define ID_QUIET  11
+#define ID_QUIET2 71
 
 static unsigned long msix_entry; /* address of the first one */
 
@@ -158,6 +161,8 @@ static void check_taken(unsigned hda, unsigned virtio)
     check_equal("interrupts of virtio-net", 0, taken[0].of[ID_VIRTIO],
                 virtio);
     check_equal("interrupts in all", 0, taken[0].num, hda + virtio + 1);
+    check_equal("quiet", 0, imsic_read(IMSIC_EIP(0)) & -2UL, 1UL << ID_QUIET);
+    check_equal("quiet", 2, imsic_read(IMSIC_EIP(2)), 1UL << (ID_QUIET2 - 64));
     forget_taken(0);
 }
 
@@ -168,6 +173,14 @@ void main(unsigned long hart)
     for (unsigned w = 0; w < 8; w += 2) {
         imsic_write(IMSIC_EIE(w), -1);
     }
+    /*
+     * So that a load has something to write to their registers, with which an
+     * interrupt that came before would be gone.
+     */
+    imsic_write(IMSIC_EIE(0), ~(1UL << ID_QUIET));
+    imsic_write(IMSIC_EIE(2), ~(1UL << (ID_QUIET2 - 64)));
+    send_msi(0, ID_QUIET);
+    send_msi(0, ID_QUIET2);
     imsic_write(IMSIC_EIDELIVERY, 1);
     csr_set(sie, SIE_SEIE);
 
