@@ -44,8 +44,9 @@ typedef struct TickReport {
 } TickReport;
 
 /*
- * What hart 0 asks for when told to leave, of the SBI or of the device for that.
- * One byte each: QEMU may write a word byte by byte, as the guest reads it.
+ * What hart 0 asks for when told to leave, of the SBI or of the device for
+ * that.  One byte each: QEMU may write a word byte by byte, as the guest reads
+ * it.
  */
 enum {
     TICK_POWER_OFF        = 1,
