@@ -23,6 +23,16 @@ GUESTS = {'on': '', 'split': '`kernel-irqchip=split`',
           'aia=none': '`aia=none`'}
 
 
+def reason(refusal):
+    """Without what QEMU, as of 10.2, puts around it."""
+    for around in (r'^refused: ', r'^[\w.-]+: ',
+                   r'^load of migration failed: (Invalid argument: )?',
+                   r'^.*post load hook failed .*minimum_version: \d+: ',
+                   r' Make sure that your .*$'):
+        refusal = re.sub(around, '', refusal)
+    return refusal
+
+
 def told(lines):
     """What cases have told that passed: (from, to, guest), way, result."""
     last = None
@@ -42,8 +52,7 @@ def rows(all_told):
         pairs.setdefault(pair, []).append((way, result))
     for (source, destination, guest), seen in sorted(pairs.items()):
         ways = sorted({way for way, _ in seen})
-        refusals = {re.sub(r'^[\w.-]+: ', '', r.removeprefix('refused: '))
-                    for _, r in seen if r.startswith('refused: ')}
+        refusals = {reason(r) for _, r in seen if r.startswith('refused: ')}
         moves = {r.removeprefix('moves from ')
                  for _, r in seen if r.startswith('moves from ')}
         if refusals and moves:
@@ -58,7 +67,8 @@ def rows(all_told):
 
 
 def table(all_told):
-    return matrix.table(['from', 'to', 'guest', 'ways', ''], rows(all_told))
+    return matrix.table(['from', 'to', 'guest', 'ways', 'seen'],
+                        rows(all_told))
 
 
 def main():

@@ -235,7 +235,7 @@ static void test_refused(const void *opaque)
     go_on(from, &f->from);
     qtest_quit(from);
     aia_files_free(&files);
-    tell(f, f->by_file ? "file" : f->no_return_path ? "live, no return-path"
+    tell(f, f->by_file ? "file" : f->no_return_path ? "live without return-path"
                                                     : "live",
          g_strdup_printf("refused: %s", line));
 }
