@@ -270,18 +270,13 @@ def table(found):
                             ('all', whole)]])
 
 
-def change(path, edit):
-    with open(path, encoding='utf-8') as f:
-        text = f.read()
-    with open(path, 'w', encoding='utf-8') as f:
-        f.write(edit(text))
-
-
 def keep(found):
-    change(matrix.DOCS, lambda text: matrix.put(text, BEGIN, table(found)))
+    matrix.change(matrix.DOCS,
+                  lambda text: matrix.put(text, BEGIN, table(found)))
     floors = ''.join(f'"{name}" = {lines.percent}\n'
                      for name, lines in sorted(found.items()))
-    change(DATA, lambda text: text.split(FLOORS)[0] + FLOORS + floors)
+    matrix.change(DATA,
+                  lambda text: text.split(FLOORS)[0] + FLOORS + floors)
 
 
 def main():

@@ -82,10 +82,7 @@ def main():
     if not seen:
         sys.exit('fleet.py: no case of the fleet has told anything in '
                  f'{", ".join(sys.argv[1:])}')
-    with open(PAGE, encoding='utf-8') as f:
-        text = f.read()
-    with open(PAGE, 'w', encoding='utf-8') as f:
-        f.write(matrix.put(text, BEGIN, table(seen)))
+    matrix.change(PAGE, lambda text: matrix.put(text, BEGIN, table(seen)))
 
 
 if __name__ == '__main__':

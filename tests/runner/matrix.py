@@ -198,6 +198,13 @@ def put(text, begin, lines):
             rest.split(END, 1)[1])
 
 
+def change(path, edit):
+    with open(path, encoding='utf-8') as f:
+        text = f.read()
+    with open(path, 'w', encoding='utf-8') as f:
+        f.write(edit(text))
+
+
 def with_tables(text, matrix):
     return put(text, BEGIN, docs(matrix))
 
@@ -206,10 +213,7 @@ def main():
     if sys.argv[1:2] == ['meson'] and len(sys.argv) == 3:
         declare(sys.argv[2])
     elif sys.argv[1:] == ['docs']:
-        with open(DOCS, encoding='utf-8') as f:
-            text = f.read()
-        with open(DOCS, 'w', encoding='utf-8') as f:
-            f.write(with_tables(text, Matrix()))
+        change(DOCS, lambda text: with_tables(text, Matrix()))
     else:
         sys.exit(__doc__)
 

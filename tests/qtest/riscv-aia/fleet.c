@@ -40,22 +40,31 @@ static const char *other_binary(const FleetCase *f)
     return f->from.binary ?: f->to.binary;
 }
 
+static char *version_of(const char *binary)
+{
+    g_autofree char *command = g_strdup_printf("%s --version",
+                                               g_getenv(binary));
+    g_autofree char *said = NULL;
+    char version[16];
+
+    g_assert_true(g_spawn_command_line_sync(command, &said, NULL, NULL, NULL));
+    g_assert_cmpint(sscanf(said, "QEMU emulator version %15[0-9.]", version),
+                    ==, 1);
+    return g_strdup(version);
+}
+
 /* Sections of QEMU's own differ between 10 and 11. */
 static bool differs(const FleetCase *f)
 {
     static unsigned major;
-    g_autofree char *command = NULL, *said = NULL;
-    const char *binary = g_getenv(OTHER);
 
-    if (!binary || !g_str_equal(other_binary(f), OTHER)) {
+    if (!g_getenv(OTHER) || !g_str_equal(other_binary(f), OTHER)) {
         return false;
     }
     if (!major) {
-        command = g_strdup_printf("%s --version", binary);
-        g_assert_true(g_spawn_command_line_sync(command, &said, NULL, NULL,
-                                                NULL));
-        g_assert_cmpint(sscanf(said, "QEMU emulator version %u.", &major), ==,
-                        1);
+        g_autofree char *version = version_of(OTHER);
+
+        g_assert_cmpint(sscanf(version, "%u.", &major), ==, 1);
     }
     return major != QEMU_VERSION_MAJOR;
 }
@@ -80,17 +89,13 @@ static bool skipped(const FleetCase *f)
 /* As docs/compatibility.md has it */
 static char *name_of(const AIACase *c)
 {
-    g_autofree char *command = NULL, *said = NULL;
-    char version[16];
+    g_autofree char *version = NULL;
 
     if (!c->binary) {
         return g_strdup_printf("fork on %d.%d", QEMU_VERSION_MAJOR,
                                QEMU_VERSION_MINOR);
     }
-    command = g_strdup_printf("%s --version", g_getenv(c->binary));
-    g_assert_true(g_spawn_command_line_sync(command, &said, NULL, NULL, NULL));
-    g_assert_cmpint(sscanf(said, "QEMU emulator version %15[0-9.]", version),
-                    ==, 1);
+    version = version_of(c->binary);
     if (g_str_equal(c->binary, OTHER)) {
         *strrchr(version, '.') = '\0';
         return g_strdup_printf("fork on %s", version);
@@ -98,16 +103,18 @@ static char *name_of(const AIACase *c)
     return g_strdup_printf("Debian's %s", version);
 }
 
-/* Takes @result; tests/runner/fleet.py reads it. */
-static void tell(const FleetCase *f, const char *way, char *result)
+/* @refusal: or NULL.  tests/runner/fleet.py reads it. */
+static void tell(const FleetCase *f, const char *way, const char *refusal)
 {
     g_autofree char *from = name_of(&f->from), *to = name_of(&f->to);
+    g_autofree char *result = refusal
+        ? g_strdup_printf("refused: %s", refusal)
+        : g_strdup_printf("moves from %s to %s", f->from.from, f->to.to);
 
     g_test_message("fleet: %s; %s; %s; %s; %s", from, to,
                    g_str_equal(f->from.guest, "tick") ? f->from.irqchip
                                                       : "aia=none",
                    way, result);
-    g_free(result);
 }
 
 /* The line of what was said in which the expected words begin */
@@ -170,8 +177,7 @@ static void test_moves(const void *opaque)
     qts = back.move->run(qts, &back);
     go_on(qts, &back);
     qtest_quit(qts);
-    tell(f, f->to.move->name, g_strdup_printf("moves from %s to %s",
-                                              f->from.from, f->to.to));
+    tell(f, f->to.move->name, NULL);
 }
 
 static void say_why(QTestState *from)
@@ -236,8 +242,7 @@ static void test_refused(const void *opaque)
     qtest_quit(from);
     aia_files_free(&files);
     tell(f, f->by_file ? "file" : f->no_return_path ? "live without return-path"
-                                                    : "live",
-         g_strdup_printf("refused: %s", line));
+                                                    : "live", line);
 }
 
 #define CASE(...) { \

@@ -178,6 +178,22 @@ static void test_hugetlb(const void *opaque)
     hugetlb_free(&f);
 }
 
+/* Why a guest that is sent is refused before that */
+static char *refusal(QTestState *qts)
+{
+    static const char *const other[] = { "completed", "cancelled", NULL };
+    QDict *rsp;
+    char *said;
+
+    aia_send_to_nobody(qts);
+    wait_for_migration_status(qts, "failed", (const char **)other);
+    rsp = migrate_query(qts);
+    said = g_strdup(qdict_get_str(rsp, "error-desc"));
+    qobject_unref(rsp);
+    g_test_message("refused: %s", said);
+    return said;
+}
+
 /*
  * Refused where it would need tables of which a kernel keeps a part: a node
  * that is in two GiB and begins in the midst of one.  A kernel without these
@@ -185,14 +201,12 @@ static void test_hugetlb(const void *opaque)
  */
 static void test_hugetlb_nodes(const void *opaque)
 {
-    static const char *const other[] = { "completed", "cancelled", NULL };
     AIACase c = {
         .guest = "tick", .from = "auto", .irqchip = "on", .harts = 2,
     };
-    g_autofree char *options = NULL;
+    g_autofree char *options = NULL, *said = NULL;
     AIAFiles f;
     QTestState *qts;
-    QDict *rsp;
 
     hugetlb_init(&f);
     options = g_strdup_printf(
@@ -204,16 +218,11 @@ static void test_hugetlb_nodes(const void *opaque)
     qtest_writeq(qts, AIA_REPORT + offsetof(TickReport, per_socket), 1);
     aia_cont(qts);
     aia_tick_wait(qts, &c, 1);
-    aia_send_to_nobody(qts);
-    wait_for_migration_status(qts, "failed", (const char **)other);
-    rsp = migrate_query(qts);
-    g_test_message("refused: %s", qdict_get_str(rsp, "error-desc"));
-    g_assert_nonnull(strstr(qdict_get_str(rsp, "error-desc"),
-                            aia_is_linux_6()
+    said = refusal(qts);
+    g_assert_nonnull(strstr(said, aia_is_linux_6()
                             ? "hugetlbfs, and not do without either where its "
                               "memory begins at 0xbfe00000"
                             : " MiB more "));
-    qobject_unref(rsp);
     aia_tick_wait(qts, &c, 5);
     qtest_quit(qts);
     hugetlb_free(&f);
@@ -293,11 +302,9 @@ static const AIACase room = {
 /* Refused where there is none, and the guest none the worse for it */
 static void test_room(const void *opaque)
 {
-    static const char *const other[] = { "completed", "cancelled", NULL };
     const AIACase *c = &room;
     g_autofree char *said = NULL;
     QTestState *qts;
-    QDict *rsp;
     Room r;
 
     room_init(&r);
@@ -305,12 +312,7 @@ static void test_room(const void *opaque)
     room_add(&r, qts);
     aia_tick_wait(qts, c, 1);
     if (!aia_is_linux_6()) {
-        aia_send_to_nobody(qts);
-        wait_for_migration_status(qts, "failed", (const char **)other);
-        rsp = migrate_query(qts);
-        said = g_strdup(qdict_get_str(rsp, "error-desc"));
-        qobject_unref(rsp);
-        g_test_message("refused: %s", said);
+        said = refusal(qts);
         g_assert_true(g_regex_match_simple(
             "needs \\d+ MiB more .*, and cgroup .*/riscv-aia has \\d+ MiB left",
             said, 0, 0));
