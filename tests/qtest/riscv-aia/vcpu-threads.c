@@ -5,7 +5,9 @@
  */
 
 #include "qemu/osdep.h"
+#include <linux/kvm.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include "qemu/bitops.h"
 #include "qemu/cutils.h"
@@ -14,32 +16,64 @@
 #include "vcpu.h"
 #include "watched.h"
 
-/* Out of KVM_RUN, while the other vCPUs run on. */
-static void hold_thread(pid_t tid)
+static char *read_thread_file(QTestState *qts, pid_t tid, const char *name)
 {
-    int status;
+    g_autofree char *file = g_strdup_printf("/proc/%d/task/%d/%s",
+                                            qtest_pid(qts), tid, name);
+    char *text;
 
-    g_assert_cmpint(ptrace(PTRACE_SEIZE, tid, NULL, NULL), ==, 0);
-    g_assert_cmpint(ptrace(PTRACE_INTERRUPT, tid, NULL, NULL), ==, 0);
-    g_assert_cmpint(waitpid(tid, &status, __WALL), ==, tid);
-    g_assert_true(WIFSTOPPED(status));
+    g_assert_true(g_file_get_contents(file, &text, NULL, NULL));
+    return text;
 }
 
 /* Whether QEMU has told the thread to leave KVM_RUN, by SIG_IPI. */
 static bool is_kicked(QTestState *qts, pid_t tid)
 {
-    g_autofree char *file = g_strdup_printf("/proc/%d/task/%d/status",
-                                            qtest_pid(qts), tid);
-    g_autofree char *text = NULL;
-    const char *at;
+    g_autofree char *text = read_thread_file(qts, tid, "status");
+    const char *at = strstr(text, "SigPnd:");
     uint64_t pending;
 
-    g_assert_true(g_file_get_contents(file, &text, NULL, NULL));
-    at = strstr(text, "SigPnd:");
     g_assert_nonnull(at);
     g_assert_cmpint(qemu_strtou64(at + strlen("SigPnd:"), &at, 16, &pending),
                     ==, 0);
     return pending >> (SIGUSR1 - 1) & 1;
+}
+
+/* Whether the thread sleeps in KVM_RUN: the call's number, the file, KVM_RUN */
+static bool sleeps_in_run(QTestState *qts, pid_t tid)
+{
+    g_autofree char *text = read_thread_file(qts, tid, "syscall");
+    g_auto(GStrv) word = g_strsplit(text, " ", 4);
+
+    return g_strv_length(word) == 4 &&
+           g_ascii_strtoull(word[0], NULL, 0) == SYS_ioctl &&
+           g_ascii_strtoull(word[2], NULL, 0) == KVM_RUN;
+}
+
+/*
+ * Takes a vCPU out of KVM_RUN, while the others run on.  QEMU sends no signal
+ * to a thread that has yet to answer an earlier one, so the vCPU has to be
+ * taken where it has answered them all.
+ */
+static void hold_thread(QTestState *qts, pid_t tid)
+{
+    int64_t end = deadline();
+    int status;
+
+    while (true) {
+        while (!sleeps_in_run(qts, tid)) {
+            wait_a_little(end);
+        }
+        g_assert_cmpint(ptrace(PTRACE_SEIZE, tid, NULL, NULL), ==, 0);
+        g_assert_cmpint(ptrace(PTRACE_INTERRUPT, tid, NULL, NULL), ==, 0);
+        g_assert_cmpint(waitpid(tid, &status, __WALL), ==, tid);
+        g_assert_true(WIFSTOPPED(status));
+        if (!is_kicked(qts, tid)) {
+            return;
+        }
+        g_assert_cmpint(ptrace(PTRACE_DETACH, tid, NULL, NULL), ==, 0);
+        wait_a_little(end);
+    }
 }
 
 /*
@@ -75,7 +109,7 @@ QTestState *move_starting(QTestState *from, const AIACase *c)
     if (!tid) {
         aia_hart_threads(from, c, thread);
         held = thread[1];
-        hold_thread(held);
+        hold_thread(from, held);
         return from;
     }
     held = 0;
