@@ -5,7 +5,8 @@
  *
  * Hart 0 has its timer in the past, not enabled before the move.  Hart 1 sets
  * its one again and again, waits for it, and must be interrupted by it once
- * and not before.  Hart 2 has none.  All of them watch that time does not go
+ * and not before: without Sstc it may come before at a move, and tells how
+ * often.  Hart 2 has none.  All of them watch that time does not go
  * back, and tell the time when the test asks for it: it knows what its own
  * clock says.
  */
@@ -46,6 +47,14 @@ void trap(Frame *frame, unsigned long hart, unsigned long cause)
     if (cause != CAUSE_TIMER) {
         fail("trap", cause, frame->x[0], hart);
     }
+#ifdef BY_SBI_TIME
+    /* Of a load: timer-state in docs/kernel-facts.md */
+    if (t < expected[hart]) {
+        report.told[2]++;
+        set_timer(expected[hart]);
+        return;
+    }
+#endif
     if (t < expected[hart] || t - expected[hart] > LATE) {
         fail("timer comes", hart, t, expected[hart]);
     }

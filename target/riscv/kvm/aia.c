@@ -499,7 +499,10 @@ int kvm_riscv_aia_put_vcpu(CPUState *cs, int level, Error **errp)
         return -EIO;
     }
 
-    if (level == KVM_PUT_RUNTIME_STATE || !kvm_riscv_vcpu_all_put()) {
+    if (level == KVM_PUT_RUNTIME_STATE) {
+        return kvm_riscv_vcpu_keep_timer(cs, errp);
+    }
+    if (!kvm_riscv_vcpu_all_put()) {
         return 0;
     }
     if (!check_all_loaded(s, level == KVM_PUT_RESET_STATE, errp)) {

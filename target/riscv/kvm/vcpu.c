@@ -28,6 +28,9 @@
 #include "vcpu-state.h"
 #include "vcpu-wait.h"
 
+#define TIMER_REG(name) (KVM_REG_RISCV | KVM_REG_SIZE_U64 | \
+                         KVM_REG_RISCV_TIMER | KVM_REG_RISCV_TIMER_REG(name))
+
 static struct kvm_reg_list *get_reg_list(CPUState *cs, Error **errp)
 {
     struct kvm_reg_list probe = { .n = 0 };
@@ -182,6 +185,24 @@ bool kvm_riscv_vcpu_all_put(void)
     return true;
 }
 
+int kvm_riscv_vcpu_keep_timer(CPUState *cs, Error **errp)
+{
+    uint64_t compare, time;
+    int ret;
+
+    if (kvm_riscv_vcpu_has_sstc() || (cpu_env(cs)->mip & MIP_STIP)) {
+        return 0;
+    }
+    /* Its state may say that one that is over is on. */
+    ret = kvm_riscv_get_reg(cs, TIMER_REG(compare), &compare, errp) ?:
+          kvm_riscv_get_reg(cs, TIMER_REG(time), &time, errp);
+    if (ret < 0 || compare > time) {
+        return ret;
+    }
+    return kvm_riscv_set_reg(cs, TIMER_REG(state), KVM_RISCV_TIMER_STATE_ON,
+                             errp);
+}
+
 int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
 {
     KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
@@ -189,7 +210,8 @@ int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
 
     /* Nothing in QEMU changes these registers while the guest runs. */
     if (level < KVM_PUT_RESET_STATE) {
-        return kvm_riscv_vcpu_put_owed(cs, errp);
+        return kvm_riscv_vcpu_put_owed(cs, errp) ?:
+               kvm_riscv_vcpu_keep_timer(cs, errp);
     }
     mark_put(cs);
     kvm_riscv_vcpu_forget_owed(cs);
@@ -323,16 +345,22 @@ GArray *kvm_riscv_vcpu_used_regs(uint64_t *satp_mode, Error **errp)
 
 /*
  * The guest has told when its timer is to interrupt, and whether it has yet
- * follows from that.  Without Sstc the kernel keeps a timer of its own, which
- * has to be started, and sets sip.STIP itself when it is over.  With Sstc it
- * has none, and the hardware tells STIP: one that was put would never go.
+ * follows from that.  With Sstc the hardware tells STIP: one that was put would
+ * never go.  Without, the kernel keeps a timer of its own, which has to be
+ * started, and sets STIP when it is over: at the source also while the machine
+ * stood, which the guest's time did not pass.
  */
 static void load_timer(CPURISCVState *env)
 {
     bool has_sstc = kvm_riscv_vcpu_has_sstc();
+    bool is_over = env->kvm_timer_compare <= env->kvm_timer_time;
 
     env->mip &= ~(uint64_t)MIP_STIP;
-    env->kvm_timer_state = !has_sstc && env->kvm_timer_compare != UINT64_MAX;
+    if (!has_sstc && is_over) {
+        env->mip |= MIP_STIP;
+    }
+    env->kvm_timer_state = !has_sstc && !is_over &&
+                           env->kvm_timer_compare != UINT64_MAX;
 }
 
 /* It may have been switched on since the shape was sent. */

@@ -43,6 +43,17 @@ void kvm_riscv_vcpu_reset_init(KVMState *s);
  */
 int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp);
 
+/**
+ * kvm_riscv_vcpu_keep_timer - have a timer that is over interrupt all the same
+ *
+ * After each put of sip between two runs of the guest.  Without Sstc KVM has a
+ * timer of its own, and a put of sip forgets an interrupt of it that has come
+ * since sip was read (kvm_riscv_vcpu_general_set_csr()), though it stands until
+ * the guest sets its next timer.  Returns 0 or a negative errno, with @errp
+ * naming the register.
+ */
+int kvm_riscv_vcpu_keep_timer(CPUState *cs, Error **errp);
+
 /*
  * Whether all vCPUs have been put in this reset or load, in whatever order.
  * In the thread of a vCPU that just has.

@@ -194,6 +194,9 @@ char *aia_find_section(char *p, char *end, const char *name, size_t *len);
  */
 void aia_compare_streams(const AIACase *c, const char *a, const char *b);
 
+/* Whether KVM of this host has timers of its own, instead of the hardware's. */
+bool aia_host_lacks_sstc(void);
+
 /*
  * Asserts that a stream has the interrupt files that the guest told of, which
  * it cannot look into afterwards.

@@ -18,6 +18,7 @@
 
 #define CORE_REG(name) (KVM_REG_RISCV_CORE | KVM_REG_RISCV_CORE_REG(name))
 #define CSR_REG(name)  (KVM_REG_RISCV_CSR | KVM_REG_RISCV_CSR_REG(name))
+#define TIMER_REG(name) (KVM_REG_RISCV_TIMER | KVM_REG_RISCV_TIMER_REG(name))
 
 /* SBI's hart state management */
 #define SBI_HSM        0x48534d
@@ -238,6 +239,17 @@ void vm_write_memory(VM *vm, uint32_t hart, uint64_t addr, uint64_t val)
 void vm_set_sscratch(VM *vm, uint32_t hart, uint64_t val)
 {
     set_reg(vm, hart, CSR_REG(sscratch), val);
+}
+
+int64_t vm_start_timer(VM *vm, uint32_t hart, uint64_t cycles)
+{
+    uint64_t now, due;
+
+    one_reg(vm, hart, KVM_GET_ONE_REG, TIMER_REG(time), &now);
+    set_reg(vm, hart, TIMER_REG(compare), now + cycles);
+    set_reg(vm, hart, TIMER_REG(state), KVM_RISCV_TIMER_STATE_ON);
+    one_reg(vm, hart, KVM_GET_ONE_REG, TIMER_REG(compare), &due);
+    return due - now;
 }
 
 void vm_load_vcpu(VM *vm, uint32_t hart, uint32_t cpu)

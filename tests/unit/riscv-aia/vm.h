@@ -67,6 +67,12 @@ void vm_write_memory(VM *vm, uint32_t hart, uint64_t addr, uint64_t val);
 void vm_set_sscratch(VM *vm, uint32_t hart, uint64_t val);
 uint64_t vm_read_sscratch(VM *vm, uint32_t hart, uint32_t cpu);
 
+/*
+ * Puts a timer, in cycles from now, and starts it, as a load does where the
+ * host has no Sstc.  Returns the cycles from then until it is due.
+ */
+int64_t vm_start_timer(VM *vm, uint32_t hart, uint64_t cycles);
+
 static inline uint32_t vm_next(uint32_t hart, uint32_t num_harts)
 {
     return (hart + 1) % num_harts;
