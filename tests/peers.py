@@ -7,11 +7,13 @@ The guests have the emulated AIA; tests/lab/test_cross_qtest.py has KVM's.
 """
 
 import base64
+import contextlib
 import glob
 import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -31,6 +33,9 @@ PREFIX = '/riscv64/riscv-aia/cross/'
 WAYS = ('stopped', 'live', 'multifd', 'multifd-zlib', 'multifd-zstd',
         'postcopy')
 
+# How long an instance may take for all that it is given
+PATIENCE_S = 300
+
 
 def free_port():
     with socket.socket() as s:
@@ -39,7 +44,9 @@ def free_port():
 
 
 class Instance:
-    def __init__(self, role, port, ways=('live',), **env):
+    """It ends with TEST at the latest."""
+
+    def __init__(self, test, role, port, ways=('live',), **env):
         self.role = role
         env = os.environ | {
             'QTEST_QEMU_BINARY': QEMU, 'QTEST_RISCV_AIA_TCG': '1',
@@ -49,12 +56,22 @@ class Instance:
             ['bash', 'tests/lab/each-case', TEST,
              *(f'{PREFIX}tick/{way}' for way in ways)],
             env=env, text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT)
+            stderr=subprocess.STDOUT, start_new_session=True)
+        test.addCleanup(self.kill)
+
+    def kill(self):
+        """Its QEMUs, too; tells what it has said if that was not asked for."""
+        if self.process.returncode is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.tell(self.process.communicate()[0])
+
+    def tell(self, said):
+        print(re.sub('^', f'{self.role}: ', said, flags=re.MULTILINE))
 
     def end(self):
         """The results of the cases in their order, and all that was said."""
-        said = self.process.communicate(timeout=600)[0]
-        print(re.sub('^', f'{self.role}: ', said, flags=re.MULTILINE))
+        said = self.process.communicate(timeout=PATIENCE_S)[0]
+        self.tell(said)
         return re.findall(rf'^(ok|not ok) \d+ {PREFIX}', said,
                           re.MULTILINE), said
 
@@ -62,8 +79,10 @@ class Instance:
 class Peers(unittest.TestCase):
     def setUp(self):
         self.port = free_port()
+        # After all others, which end what they have started.
+        self.addCleanup(self.check_ended)
 
-    def tearDown(self):
+    def check_ended(self):
         """No QEMU is left behind, in this process namespace."""
         for file in glob.glob('/proc/[0-9]*/comm'):
             try:
@@ -74,8 +93,8 @@ class Peers(unittest.TestCase):
 
     def run_both(self, ways=('live',), **env):
         """ENV is the destination's."""
-        both = [Instance('destination', self.port, ways, **env),
-                Instance('source', self.port, ways)]
+        both = [Instance(self, 'destination', self.port, ways, **env),
+                Instance(self, 'source', self.port, ways)]
         return [i.end() for i in both]
 
     def check_refused(self, what, theirs, ours, **env):
@@ -92,7 +111,7 @@ class Peers(unittest.TestCase):
 
     def test_nobody(self):
         """Who waits in vain for the one or the other."""
-        both = [Instance(role, port) for role, port in
+        both = [Instance(self, role, port) for role, port in
                 (('source', self.port), ('destination', free_port()))]
         for instance, said in zip(both, ('no destination: .*refused',
                                          'no source: nobody connects to')):
@@ -120,7 +139,7 @@ class Peers(unittest.TestCase):
                 ('SSH-2.0', 'does not say that it is the destination')):
             with self.subTest(line), socket.create_server(
                     ('127.0.0.1', self.port)) as server:
-                source = Instance('source', self.port)
+                source = Instance(self, 'source', self.port)
                 with server.accept()[0] as sock:
                     sock.sendall(line.encode() + b'\n')
                     results, all_said = source.end()
@@ -129,32 +148,12 @@ class Peers(unittest.TestCase):
 
     def test_link(self):
         """It goes down when the guest is about to move; the next one moves."""
-        def pump(a, b, until):
-            while data := a.recv(65536):
-                b.sendall(data)
-                if until and until in data:
-                    break
-            for sock in (a, b):
-                try:
-                    sock.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
-
-        there = Instance('destination', self.port, ('live', 'stopped'))
-        with socket.create_server(('127.0.0.1', 0)) as server:
-            here = Instance('source', server.getsockname()[1],
+        there = Instance(self, 'destination', self.port, ('live', 'stopped'))
+        with self.listen() as server:
+            here = Instance(self, 'source', server.getsockname()[1],
                             ('live', 'stopped'))
-            for until in (b'listen', None):
-                a = server.accept()[0]
-                b = self.connect()
-                threads = [threading.Thread(target=pump, args=args) for args in
-                           ((a, b, None), (b, a, until))]
-                for t in threads:
-                    t.start()
-                for t in threads:
-                    t.join()
-                a.close()
-                b.close()
+            self.relay(server, until=b'listen')
+            self.relay(server)
         for instance, other in ((there, 'source'), (here, 'destination')):
             results, said = instance.end()
             self.assertEqual(results, ['not ok', 'ok'])
@@ -171,36 +170,55 @@ class Peers(unittest.TestCase):
                 message['guest'] = base64.b64encode(state).decode()
             return json.dumps(message).encode() + b'\n'
 
-        def back(a, b):
-            while data := a.recv(65536):
-                b.sendall(data)
-
-        there = Instance('destination', self.port)
-        with socket.create_server(('127.0.0.1', 0)) as server:
-            here = Instance('source', server.getsockname()[1])
-            with server.accept()[0] as a, self.connect() as b:
-                thread = threading.Thread(target=back, args=(b, a))
-                thread.start()
-                with a.makefile('rb') as lines:
-                    for line in lines:
-                        b.sendall(damage(line))
-                        if b'"note"' in line:
-                            break
-                # Until the destination has ended
-                thread.join()
+        there = Instance(self, 'destination', self.port)
+        with self.listen() as server:
+            here = Instance(self, 'source', server.getsockname()[1])
+            self.relay(server, change=damage)
         for instance, said in ((there, r'riscv_imsic: byte 40 of \d+ is'),
                                (here, 'destination has gone')):
             results, all_said = instance.end()
             self.assertEqual(results, ['not ok'])
             self.assertRegex(all_said, said)
 
+    def listen(self):
+        """For the source"""
+        server = socket.create_server(('127.0.0.1', 0))
+        server.settimeout(PATIENCE_S)
+        return server
+
     def connect(self):
         """To the destination, which tells nobody when it listens."""
+        end = time.monotonic() + PATIENCE_S
         while True:
             try:
                 return socket.create_connection(('127.0.0.1', self.port))
             except ConnectionRefusedError:
+                if time.monotonic() > end:
+                    raise
                 time.sleep(0.1)
+
+    def relay(self, server, change=lambda line: line, until=None):
+        """Stands between the source and the destination until either ends.
+
+        CHANGE gets each line of the source, UNTIL is in the destination's
+        last one.
+        """
+        def forward(sender, receiver, change, until):
+            with contextlib.suppress(OSError), sender.makefile('rb') as lines:
+                for line in lines:
+                    receiver.sendall(change(line))
+                    if until and until in line:
+                        break
+            for sock in (sender, receiver):
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+
+        with server.accept()[0] as source, self.connect() as destination:
+            back = threading.Thread(target=forward, args=(
+                destination, source, lambda line: line, until))
+            back.start()
+            forward(source, destination, change, None)
+            back.join()
 
 
 if __name__ == '__main__':
