@@ -176,8 +176,13 @@ static void *watch_peer(void *opaque)
         g_test_message("the connection to the %s has gone: it failed, as it "
                        "says, or it or the link is down", other());
     }
-    /* Ends the QEMUs, too. */
-    abort();
+    /*
+     * The kernel ends the QEMUs, too (PR_SET_PDEATHSIG).  By abort() libqtest
+     * would, which in 10.0 sends SIGTERM to process 0, all of this group,
+     * where the other thread is about to fork (kill_qemu_hook_func()).
+     */
+    fflush(stdout);
+    _exit(EXIT_FAILURE);
 }
 
 /* False if there is none. */
