@@ -38,7 +38,7 @@ WANTED = {
     ),
     'types': (
         r'\+ riscv-aia-kvm',
-        r'\+ riscv\.sifive\.test-kvm',
+        r'\+ riscv\.sifive\.test-kvm(\..*)?',
         r'\+ riscv\.(aplic|imsic)-kvm',
         r'\+ riscv\.(aplic|imsic)-kvm\..*',
     ),
