@@ -381,6 +381,7 @@ static void take_pages(void)
 
 static void give_pages(void)
 {
+    g_assert(enter_pages.busy);
     enter_pages.busy = false;
     qemu_cond_broadcast(&enter_pages.idle);
 }
