@@ -17,6 +17,7 @@
 #include "vcpu-config.h"
 #include "vcpu-reg.h"
 #include "vcpu-state.h"
+#include "vcpu-wait.h"
 
 /* cycle, time, instret */
 #define SCOUNTEREN_FIRMWARE 7
@@ -51,6 +52,10 @@ void kvm_riscv_vcpu_reset(CPUState *cs)
     /* The first reset of a CPU comes before its vCPU. */
     if (!vcpu) {
         return;
+    }
+    /* Else it would begin when it next runs, whatever it is to do then. */
+    if (vcpu->ran) {
+        kvm_riscv_vcpu_finish_start(cs);
     }
 #if AIA_FORK
     kvm_riscv_extra_reset(cs);

@@ -159,16 +159,14 @@ static void do_finish_start(CPUState *cs, run_on_cpu_data arg)
 #if AIA_FORK
     kvm_riscv_stale_csrs_entered();
 #endif
-    /* What was read before is no more. */
-    cs->vcpu_dirty = false;
 }
 
-void kvm_riscv_vcpu_finish_start(CPUState *cs)
+bool kvm_riscv_vcpu_finish_start(CPUState *cs)
 {
     Error *err = NULL;
 
     if (!may_be_starting(cs)) {
-        return;
+        return false;
     }
     run_on_cpu(cs, do_finish_start, RUN_ON_CPU_HOST_PTR(&err));
     trace_kvm_riscv_vcpu_finish_start(cs->cpu_index, !err);
@@ -176,4 +174,5 @@ void kvm_riscv_vcpu_finish_start(CPUState *cs)
         error_reportf_err(err, "hart %d may start at a wrong address: ",
                           cs->cpu_index);
     }
+    return true;
 }

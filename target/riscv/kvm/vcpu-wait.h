@@ -42,10 +42,13 @@ void kvm_riscv_vcpu_forget_owed(CPUState *cs);
 /**
  * kvm_riscv_vcpu_finish_start - have a hart that is being started begin
  *
- * When the machine stops, before registers are read: after hart_start (SBI HSM,
- * section 9.1) the vCPU takes over its start address only in KVM_RUN.  Reports
- * an error.
+ * When the machine stops, before registers are read, and at a reset, which
+ * clears no start that is still to come: after hart_start (SBI HSM, section
+ * 9.1) the vCPU takes over its start address only in KVM_RUN.  Reports an
+ * error.
+ *
+ * Returns whether registers may have changed in the kernel.
  */
-void kvm_riscv_vcpu_finish_start(CPUState *cs);
+bool kvm_riscv_vcpu_finish_start(CPUState *cs);
 
 #endif

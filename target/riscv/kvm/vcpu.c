@@ -75,7 +75,10 @@ static void vm_state_change(void *opaque, bool running, RunState state)
 #endif
         return;
     }
-    kvm_riscv_vcpu_finish_start(cs);
+    if (kvm_riscv_vcpu_finish_start(cs)) {
+        /* What was read before is no more. */
+        cs->vcpu_dirty = false;
+    }
 }
 
 static int list_regs(CPUState *cs, const struct kvm_reg_list *all,

@@ -77,16 +77,17 @@ static void hold_thread(QTestState *qts, pid_t tid)
 }
 
 /*
- * Stops the machine with a vCPU that does not enter KVM_RUN any more: it is
- * let go when it has been told to stop.  Leaves the STOP event to whoever
- * stops the machine next.
+ * Stops or resets the machine with a vCPU that does not enter KVM_RUN any more:
+ * it is let go when it has been told to stop.  Leaves the event to the caller,
+ * who stops the machine next, or waits for the reset.
  */
-static void stop_with_held_thread(QTestState *qts, pid_t tid)
+static void execute_with_held_thread(QTestState *qts, const char *command,
+                                     pid_t tid)
 {
     int64_t end = deadline();
     QDict *rsp;
 
-    qtest_qmp_send(qts, "{'execute': 'stop'}");
+    qtest_qmp_send(qts, "{'execute': %s}", command);
     while (!is_kicked(qts, tid)) {
         wait_a_little(end);
     }
@@ -113,9 +114,37 @@ QTestState *move_starting(QTestState *from, const AIACase *c)
         return from;
     }
     held = 0;
-    stop_with_held_thread(from, tid);
+    execute_with_held_thread(from, "stop", tid);
     return run_inner(from, c);
 }
+
+/*
+ * In place of a move, at the second checkpoint: hart 1 has been started, and
+ * has not run when the machine is reset.
+ */
+static QTestState *reset_starting(QTestState *qts, const AIACase *c)
+{
+    static pid_t held;
+    int thread[AIA_MAX_HARTS];
+
+    if (!held) {
+        aia_hart_threads(qts, c, thread);
+        held = thread[1];
+        hold_thread(qts, held);
+        return qts;
+    }
+    /* The reset comes, or there is nobody left to say why not. */
+    g_test_message("waiting for the reset");
+    alarm(AIA_WAIT_S);
+    execute_with_held_thread(qts, "system_reset", held);
+    qtest_qmp_eventwait(qts, "RESET");
+    aia_stop(qts);
+    alarm(0);
+    qtest_quit(qts);
+    return NULL;
+}
+
+const AIAMove aia_move_reset_starting = { "reset", reset_starting };
 
 /* vcpu_regs, with a hart 1 that may run on any CPU, but begins on the last */
 static void unpin_hart(QTestState *qts, const AIACase *c)

@@ -543,6 +543,8 @@ void aia_add_vcpu_tests(void)
                 aia_test_check);
         }
     }
+    add("vcpu_start", &aia_move_reset_starting, "auto", "auto", 2,
+        aia_test_check);
     add("vcpu_compute", &aia_move_live, "emul", "hwaccel", 4, test_compute);
     aia_add("riscv-aia/moved/vcpu_regs", &moved, test_moved);
     aia_add("riscv-aia/moved/vcpu_regs-confined", &moved, test_moved_confined);

@@ -49,6 +49,7 @@ QTestState *move_counters(QTestState *from, const AIACase *c);
 
 /* In a file of their own: a vCPU that is kept from running, or changes CPUs */
 QTestState *move_starting(QTestState *from, const AIACase *c);
+extern const AIAMove aia_move_reset_starting;
 void test_moved(const void *opaque);
 void test_moved_confined(const void *opaque);
 
