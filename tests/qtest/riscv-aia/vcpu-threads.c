@@ -98,45 +98,48 @@ static void execute_with_held_thread(QTestState *qts, const char *command,
 }
 
 /*
- * At one checkpoint holds the vCPU of hart 1, which the guest then starts; at
- * the next moves the guest before that hart has run.
+ * At one checkpoint holds the vCPU of hart 1, which the guest then starts, and
+ * returns 0; at the next, before that hart has run, returns its thread.
  */
-QTestState *move_starting(QTestState *from, const AIACase *c)
+static pid_t hold_starting(QTestState *qts, const AIACase *c)
 {
     static pid_t held;
     int thread[AIA_MAX_HARTS];
     pid_t tid = held;
 
+    if (tid) {
+        held = 0;
+        return tid;
+    }
+    aia_hart_threads(qts, c, thread);
+    held = thread[1];
+    hold_thread(qts, held);
+    return 0;
+}
+
+QTestState *move_starting(QTestState *from, const AIACase *c)
+{
+    pid_t tid = hold_starting(from, c);
+
     if (!tid) {
-        aia_hart_threads(from, c, thread);
-        held = thread[1];
-        hold_thread(from, held);
         return from;
     }
-    held = 0;
     execute_with_held_thread(from, "stop", tid);
     return run_inner(from, c);
 }
 
-/*
- * In place of a move, at the second checkpoint: hart 1 has been started, and
- * has not run when the machine is reset.
- */
+/* In place of a move; the guest is not needed after it. */
 static QTestState *reset_starting(QTestState *qts, const AIACase *c)
 {
-    static pid_t held;
-    int thread[AIA_MAX_HARTS];
+    pid_t tid = hold_starting(qts, c);
 
-    if (!held) {
-        aia_hart_threads(qts, c, thread);
-        held = thread[1];
-        hold_thread(qts, held);
+    if (!tid) {
         return qts;
     }
     /* The reset comes, or there is nobody left to say why not. */
     g_test_message("waiting for the reset");
     alarm(AIA_WAIT_S);
-    execute_with_held_thread(qts, "system_reset", held);
+    execute_with_held_thread(qts, "system_reset", tid);
     qtest_qmp_eventwait(qts, "RESET");
     aia_stop(qts);
     alarm(0);
