@@ -17,10 +17,8 @@
 #include "qemu/osdep.h"
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <sys/utsname.h>
 #include "qapi/error.h"
 #include "qapi/qapi-types-sockets.h"
-#include "qemu/bswap.h"
 #include "qemu/cutils.h"
 #include "qemu/sockets.h"
 #include "qobject/qdict.h"
@@ -30,13 +28,10 @@
 #include "migration/migration-qmp.h"
 #include "migration/migration-util.h"
 #include "framework.h"
+#include "peer-fit.h"
 #include "peer.h"
 
-#define ROLE    "QTEST_RISCV_AIA_PEER"
-#define ADDRESS "QTEST_RISCV_AIA_PEER_ADDRESS"
-
-/* Changes with what is said to the other. */
-#define PROTOCOL 1
+#define ADDRESS AIA_PEER_ROLE "_ADDRESS"
 
 /* How long a whole case may take, and how long the other may be late for it */
 #define CASE_S  900
@@ -62,13 +57,14 @@ static struct {
 
 bool aia_has_peer(void)
 {
-    const char *role = g_getenv(ROLE);
+    const char *role = g_getenv(AIA_PEER_ROLE);
 
     if (!role) {
         return false;
     }
     if (!g_str_equal(role, "source") && !g_str_equal(role, "destination")) {
-        g_printerr("%s=%s: neither source nor destination\n", ROLE, role);
+        g_printerr("%s=%s: neither source nor destination\n",
+                   AIA_PEER_ROLE, role);
         exit(EXIT_FAILURE);
     }
     return true;
@@ -76,13 +72,7 @@ bool aia_has_peer(void)
 
 bool aia_is_source(void)
 {
-    return g_str_equal(g_getenv(ROLE), "source");
-}
-
-/* The name of the other one, for messages */
-static const char *other(void)
-{
-    return aia_is_source() ? "destination" : "source";
+    return g_str_equal(g_getenv(AIA_PEER_ROLE), "source");
 }
 
 static SocketAddress *peer_address(Error **errp)
@@ -174,14 +164,12 @@ static void *watch_peer(void *opaque)
         return NULL;
     } else {
         g_test_message("the connection to the %s has gone: it failed, as it "
-                       "says, or it or the link is down", other());
+                       "says, or it or the link is down", aia_peer_other());
     }
     /*
-     * The kernel ends the QEMUs, too (PR_SET_PDEATHSIG).  By abort() libqtest
-     * would, which in 10.0 sends SIGTERM to process 0, all of this group,
-     * where the other thread is about to fork (kill_qemu_hook_func()).
+     * The kernel ends the QEMUs (PR_SET_PDEATHSIG), while abort() might end all
+     * of this process group (docs/qemu-facts.md, libqtest).
      */
-    fflush(stdout);
     _exit(EXIT_FAILURE);
 }
 
@@ -222,7 +210,7 @@ static QDict *receive_message(void)
 static void tell(QDict *message)
 {
     if (!send_message(message)) {
-        g_test_message("the %s is gone: %s", other(), strerror(errno));
+        g_test_message("the %s is gone: %s", aia_peer_other(), strerror(errno));
         g_assert_not_reached();
     }
 }
@@ -232,107 +220,10 @@ static QDict *hear(void)
     QDict *message = receive_message();
 
     if (!message) {
-        g_test_message("the %s is gone", other());
+        g_test_message("the %s is gone", aia_peer_other());
         g_assert_not_reached();
     }
     return message;
-}
-
-static char *file_sum(const char *file)
-{
-    g_autofree char *data = NULL;
-    gsize len;
-
-    if (!g_file_get_contents(file, &data, &len, NULL)) {
-        return g_strdup("missing");
-    }
-    return g_compute_checksum_for_data(G_CHECKSUM_SHA256, (guchar *)data, len);
-}
-
-static uint32_t timebase(void)
-{
-    g_autofree char *be = NULL;
-    gsize len;
-
-    return g_file_get_contents("/proc/device-tree/cpus/timebase-frequency",
-                               &be, &len, NULL) && len == sizeof(uint32_t)
-        ? ldl_be_p(be) : 0;
-}
-
-/* What must be the same on both, and how that is called */
-static const struct {
-    const char *key;
-    const char *what;
-} must_fit[] = {
-    { "protocol", "version of the test" },
-    { "qemu", "version of QEMU" },
-    { "case", "next case" },
-    { "form", "form of the cases" },
-    { "guest", "guest (its checksum)" },
-    { "files", "guest interrupt files of a CPU" },
-    { "page-size", "page size of the kernel" },
-    { "timebase", "timebase of the kernel in Hz" },
-};
-
-static QDict *introduction(const PeerCase *p)
-{
-    g_autofree char *elf = g_strdup_printf(
-        "%s/%s.elf", g_getenv("QTEST_RISCV_AIA_GUESTS"), p->c.guest);
-    g_autofree char *sum = file_sum(elf);
-    QDict *dict = qdict_new();
-    struct utsname host;
-
-    uname(&host);
-    qdict_put_int(dict, "protocol", PROTOCOL);
-    qdict_put_str(dict, "role", g_getenv(ROLE));
-    qdict_put_str(dict, "qemu", QEMU_VERSION);
-    qdict_put_str(dict, "case", p->name);
-    qdict_put_str(dict, "form", g_test_slow() ? "long" : "short");
-    qdict_put_str(dict, "guest", sum);
-    qdict_put_int(dict, "files", aia_guest_files());
-    qdict_put_int(dict, "page-size", qemu_real_host_page_size());
-    qdict_put_int(dict, "timebase", timebase());
-    qdict_put_str(dict, "kernel", host.release);
-    return dict;
-}
-
-/* Numbers as text, for a message */
-static char *value_of(QDict *dict, const char *key)
-{
-    QObject *value = qdict_get(dict, key);
-    g_autoptr(GString) json = NULL;
-
-    if (!value) {
-        return g_strdup("unknown");
-    }
-    json = qobject_to_json(value);
-    return g_strdup(json->str);
-}
-
-/* Tells all that does not fit. */
-static bool fits(QDict *mine, QDict *theirs)
-{
-    g_autofree char *kernel = value_of(theirs, "kernel");
-    bool fit = true;
-
-    for (int i = 0; i < ARRAY_SIZE(must_fit); i++) {
-        g_autofree char *a = value_of(mine, must_fit[i].key);
-        g_autofree char *b = value_of(theirs, must_fit[i].key);
-
-        if (!g_str_equal(a, b)) {
-            g_test_message("%s: %s on the %s, %s on the %s", must_fit[i].what,
-                           a, g_getenv(ROLE), b, other());
-            fit = false;
-        }
-    }
-    if (g_strcmp0(qdict_get_try_str(theirs, "role"), other())) {
-        g_test_message("both are the %s", g_getenv(ROLE));
-        fit = false;
-    }
-    if (fit) {
-        g_test_message("the %s has Linux %s", other(), kernel);
-    }
-    return fit;
 }
 
 static void set_patience(unsigned seconds)
@@ -384,7 +275,7 @@ static bool meet(const PeerCase *p)
         qapi_free_SocketAddress(addr);
     }
     if (peer.fd < 0) {
-        g_test_message("no %s: %s", other(), error_get_pretty(err));
+        g_test_message("no %s: %s", aia_peer_other(), error_get_pretty(err));
         error_free(err);
         return false;
     }
@@ -393,13 +284,13 @@ static bool meet(const PeerCase *p)
     peer.in = fdopen(fcntl(peer.fd, F_DUPFD_CLOEXEC, 0), "r");
     g_assert_nonnull(peer.in);
 
-    mine = introduction(p);
+    mine = aia_peer_introduction(p->name, p->c.guest);
     send_message(qobject_ref(mine));
     theirs = receive_message();
-    fit = theirs && fits(mine, theirs);
+    fit = theirs && aia_peer_fits(mine, theirs);
     if (!theirs) {
         g_test_message("what is at %s does not say that it is the %s",
-                       g_getenv(ADDRESS), other());
+                       g_getenv(ADDRESS), aia_peer_other());
     }
     qobject_unref(mine);
     qobject_unref(theirs);
