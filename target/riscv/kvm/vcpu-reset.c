@@ -53,7 +53,7 @@ void kvm_riscv_vcpu_reset(CPUState *cs)
     if (!vcpu) {
         return;
     }
-    /* Else it would begin when it next runs, whatever it is to do then. */
+    /* Else a hart that is being started would begin at its next KVM_RUN. */
     if (vcpu->ran) {
         kvm_riscv_vcpu_finish_start(cs);
     }
