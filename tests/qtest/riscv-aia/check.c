@@ -473,7 +473,7 @@ static void add_aplic(const char *name, const AIAMove *move, const char *mode,
                       uint64_t rounds)
 {
     add("aplic", name, move, mode,
-        (AIACase) { .harts = 2, .arg = { rounds } });
+        (AIACase) { .harts = 2, .apart = true, .arg = { rounds } });
 }
 
 /* @rounds, @first: as arg[] of tests/guests/imsic.c */

@@ -47,32 +47,35 @@ bool aia_harts_may_move(void)
  * source and destination together may have more harts than a CPU has files.
  * So the harts of one QEMU are kept on one CPU of the host, those of the next
  * on another.  Where threads must not change CPUs they are in the other modes
- * too, but for auto where there are too few files on one.
+ * too, but for auto where there are too few files on one; and where each hart
+ * is to have a CPU of its own.
  */
 static bool must_stay(const AIACase *c, const char *mode)
 {
     if (c->tcg) {
         return false;
     }
-    if (g_str_equal(mode, "hwaccel") || c->harts == 1) {
+    if (g_str_equal(mode, "hwaccel") || c->harts == 1 || c->apart) {
         return true;
     }
     return !aia_harts_may_move() &&
            (aia_guest_files() == AIA_MANY_FILES || !g_str_equal(mode, "auto"));
 }
 
-static void pin_harts(QTestState *qts)
+static void pin_harts(QTestState *qts, bool apart)
 {
     static unsigned turn;
+    unsigned cpu = turn++;
     QDict *rsp = qtest_qmp(qts, "{'execute': 'query-cpus-fast'}");
     QListEntry *entry;
     cpu_set_t set;
 
-    CPU_ZERO(&set);
-    CPU_SET(turn++ % get_nprocs(), &set);
     QLIST_FOREACH_ENTRY(qdict_get_qlist(rsp, "return"), entry) {
         QDict *hart = qobject_to(QDict, qlist_entry_obj(entry));
 
+        CPU_ZERO(&set);
+        CPU_SET(cpu % get_nprocs(), &set);
+        cpu += apart;
         g_assert_cmpint(sched_setaffinity(qdict_get_int(hart, "thread-id"),
                                           sizeof(set), &set), ==, 0);
     }
@@ -136,7 +139,7 @@ QTestState *aia_start(const AIACase *c, const char *mode, const char *more)
     g_assert_true(qdict_get_bool(rsp, "enabled") != c->tcg);
     qobject_unref(rsp);
     if (must_stay(c, mode)) {
-        pin_harts(qts);
+        pin_harts(qts, c->apart);
     }
     return qts;
 }

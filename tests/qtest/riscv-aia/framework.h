@@ -50,6 +50,8 @@ typedef struct AIAMove {
  * @binary: variable of the environment that names another QEMU to start than
  *     QTEST_QEMU_BINARY does, or NULL
  * @mixed: source and destination are different versions of QEMU
+ * @apart: each hart is kept on a CPU of the host of its own, lest an emulated
+ *     host loses interrupts that the guest waits for (docs/lab.md)
  * @sends_on_load: its devices send interrupts when they are loaded, so that it
  *     does not hold the same then
  */
@@ -69,6 +71,7 @@ struct AIACase {
     bool tcg;
     const char *binary;
     bool mixed;
+    bool apart;
     bool sends_on_load;
 };
 

@@ -56,13 +56,15 @@ static const struct peer_guest {
     bool sends_on_load;
     bool stopped_only;
     bool slow;
+    bool apart;
     int quick[2];
     void (*home)(const void *c);
     void (*away)(const void *c);
 } peer_guests[] = {
     {
         .name = "aplic", .harts = 2, .arg = { 0x91 }, .quick = { 0, 5 },
-        .upper = true, .home = aia_test_check, .away = aia_check_away,
+        .apart = true, .upper = true,
+        .home = aia_test_check, .away = aia_check_away,
     }, {
         .name = "imsic", .harts = 4, .arg = { 3, 1, 1 }, .quick = { 0, 8 },
         .upper = true, .home = aia_test_check, .away = aia_check_away,
@@ -132,7 +134,8 @@ static void add(int g, int m, int pair)
     AIACase c = {
         .move = move_of(g, m), .guest = guest->name, .irqchip = "on",
         .from = modes[pair / 3], .to = modes[pair % 3],
-        .harts = guest->harts, .options = guest->options,
+        .harts = guest->harts, .apart = guest->apart,
+        .options = guest->options,
         .sends_on_load = guest->sends_on_load,
         .arg = { guest->arg[0], guest->arg[1], guest->arg[2] },
     };
