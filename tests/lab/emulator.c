@@ -8,44 +8,26 @@
  * either happened.  See docs/lab.md, "Bugs of the emulated host".
  */
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "guest.h"
 
 #define ROUNDS 100000
 /* How often hart 1 looks before it takes a bit of hgeip for final */
 #define LOOKS  2000
 
-#define STR_(x) #x
-#define STR(x) STR_(x)
-
-#define CSR_MHARTID   0xf14
 #define CSR_HSTATUS   0x600
 #define CSR_HGEIP     0xe12
 #define CSR_VSISELECT 0x250
 #define CSR_VSIREG    0x251
 #define CSR_VSTOPEI   0x25c
 
-#define ISELECT_EIDELIVERY 0x70
-#define ISELECT_EIE0       0xc0
-
-#define csr_read(csr) ({                                             \
-    uint64_t val_;                                                   \
-    asm volatile("csrr %0, " STR(csr) : "=r"(val_) : : "memory");    \
-    val_;                                                            \
-})
-#define csr_write(csr, val)                                          \
-    asm volatile("csrw " STR(csr) ", %0" :: "r"((uint64_t)(val)) : "memory")
-
-#define UART ((volatile uint8_t *)0x10000000) /* a device */
-#define TEST ((volatile uint32_t *)0x100000) /* a device */
+#define UART      0x10000000UL
+#define TEST      0x100000UL
 #define TEST_PASS 0x5555
 /* Of hart 1: the supervisor's and three guest interrupt files */
-#define FILE_OF_HART_1(n) (0x28004000UL + (n) * 0x1000UL)
+#define FILE_OF_HART_1(n) (IMSIC_BASE + (4 + (n)) * IMSIC_PAGE)
 
 static volatile unsigned asked, sent, done; /* seen by the other hart */
 static volatile unsigned again, lost, broken; /* likewise */
-
-uint8_t stacks[2][4096] __attribute__((aligned(16)));
 
 static void choose_file(unsigned n)
 {
@@ -55,25 +37,20 @@ static void choose_file(unsigned n)
 static void set_up_file(unsigned n)
 {
     choose_file(n);
-    csr_write(CSR_VSISELECT, ISELECT_EIDELIVERY);
+    csr_write(CSR_VSISELECT, IMSIC_EIDELIVERY);
     csr_write(CSR_VSIREG, 1);
-    csr_write(CSR_VSISELECT, ISELECT_EIE0);
+    csr_write(CSR_VSISELECT, IMSIC_EIE(0));
     csr_write(CSR_VSIREG, 1 << 1);
 }
 
 static void send_to(unsigned file)
 {
-    asm volatile("sw %0, 0(%1)"
-                 :: "r"(1), "r"(FILE_OF_HART_1(file)) : "memory");
+    mmio_write(FILE_OF_HART_1(file), 1);
 }
 
 static bool claim(void)
 {
-    uint64_t id;
-
-    asm volatile("csrrw %0, " STR(CSR_VSTOPEI) ", zero"
-                 : "=r"(id) : : "memory");
-    return id;
+    return csr_swap(CSR_VSTOPEI, 0);
 }
 
 /* Whether what hgeip tells of a file becomes @told, and remains so. */
@@ -133,16 +110,16 @@ static void print(const char *what, unsigned num)
     unsigned n = 0;
 
     while (*what) {
-        *UART = *what++;
+        mmio_write8(UART, *what++);
     }
     do {
         digits[n++] = '0' + num % 10;
         num /= 10;
     } while (num);
     while (n) {
-        *UART = digits[--n];
+        mmio_write8(UART, digits[--n]);
     }
-    *UART = '\n';
+    mmio_write8(UART, '\n');
 }
 
 static void send(void)
@@ -160,11 +137,10 @@ static void send(void)
     print("again ", again);
     print("lost ", lost);
     print("broken ", broken);
-    *TEST = TEST_PASS;
+    mmio_write(TEST, TEST_PASS);
 }
 
-__attribute__((used))
-static void run(unsigned long hart)
+void main(unsigned long hart)
 {
     if (hart) {
         receive();
@@ -174,15 +150,4 @@ static void run(unsigned long hart)
     for (;;) {
         asm volatile("wfi");
     }
-}
-
-__attribute__((naked, section(".start")))
-void _start(void)
-{
-    asm volatile("csrr a0, " STR(CSR_MHARTID) "\n\t"
-                 "la sp, stacks\n\t"
-                 "addi t0, a0, 1\n\t"
-                 "slli t0, t0, 12\n\t"
-                 "add sp, sp, t0\n\t"
-                 "tail run");
 }

@@ -14,6 +14,7 @@ import unittest
 import tapunit
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+GUESTS = os.path.join(HERE, '../guests')
 # On an idle machine either comes dozens of times in one run.
 RUNS = 20
 
@@ -28,9 +29,9 @@ class Interrupts(unittest.TestCase):
             ['riscv64-linux-gnu-gcc', '-O2', '-Wall', '-Wextra', '-Werror',
              '-std=gnu11', '-march=rv64gc_zicsr', '-mabi=lp64d',
              '-mcmodel=medany', '-ffreestanding', '-fno-stack-protector',
-             '-fno-pic', '-nostdlib', '-static', '-no-pie',
-             '-Wl,-Ttext=0x80000100,--build-id=none,--no-relax',
-             '-Wl,--section-start=.start=0x80000000',
+             '-fno-pic', '-nostdlib', '-static', '-no-pie', f'-I{GUESTS}',
+             f'-I{HERE}/../qtest/riscv-aia', '-T', f'{GUESTS}/guest.ld',
+             '-Wl,--build-id=none,--no-warn-rwx-segments',
              '-o', cls.program, os.path.join(HERE, 'emulator.c')], check=True)
 
     def run_until(self, what):
@@ -38,7 +39,7 @@ class Interrupts(unittest.TestCase):
             said = subprocess.run(
                 ['qemu-system-riscv64', '-machine',
                  'virt,aia=aplic-imsic,aia-guests=3', '-smp', '2', '-m', '16M',
-                 '-bios', 'none', '-kernel', self.program, '-nodefaults',
+                 '-bios', self.program, '-nodefaults',
                  '-display', 'none', '-serial', 'stdio'],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60,
                 check=True, text=True).stdout
