@@ -134,6 +134,13 @@ static inline void open_file(unsigned long hart)
     (void)hart;
 }
 
+/* Wakes a hart from its WFI, whatever its file tells the host. */
+static inline void wake(unsigned long hart)
+{
+    check_equal("SBI send_ipi to hart", hart,
+                sbi(SBI_IPI, 0, 1UL << hart, 0, 0).error, 0);
+}
+
 /* Has a hart do something; it may be hart 0, which runs this. */
 static inline void on_hart(unsigned long hart, void (*fn)(unsigned long))
 {
@@ -143,8 +150,7 @@ static inline void on_hart(unsigned long hart, void (*fn)(unsigned long))
     }
     todo[hart] = fn;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    check_equal("SBI send_ipi to hart", hart,
-                sbi(SBI_IPI, 0, 1UL << hart, 0, 0).error, 0);
+    wake(hart);
     while (todo[hart]) {
         asm volatile("fence");
     }

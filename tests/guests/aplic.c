@@ -97,7 +97,8 @@ static bool has_device(unsigned source)
 
 /*
  * All interrupts that were sent before have arrived and been taken: the same
- * way brings each hart another one, of the lowest priority.
+ * way brings each hart another one, of the lowest priority.  An emulated host
+ * may not wake hart 1 for it (docs/lab.md).
  */
 static void settle(uint32_t last)
 {
@@ -105,6 +106,9 @@ static void settle(uint32_t last)
         unsigned count = taken[hart].of[last];
 
         aplic_write(APLIC_GENMSI, hart << 18 | last);
+        if (hart) {
+            wake(hart);
+        }
         while (taken[hart].of[last] == count) {
             asm volatile("fence");
         }

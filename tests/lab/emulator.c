@@ -1,11 +1,12 @@
 /*
- * Interrupts that the emulated host loses, or tells of once too often
+ * Interrupts that the emulated host loses, tells of once too often, or does not
+ * tell of
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Runs in M mode on the machine that the emulated hosts are, without KVM: hart
  * 0 sends to guest interrupt files of hart 1, which claims.  Prints how often
- * either happened.  See docs/lab.md, "Bugs of the emulated host".
+ * each happened.  See docs/lab.md, "Bugs of the emulated host".
  */
 
 #include "guest.h"
@@ -14,7 +15,10 @@
 /* How often hart 1 looks before it takes a bit of hgeip for final */
 #define LOOKS  2000
 
+#define CSR_MIP       0x344
+#define MIP_SGEIP     (1 << 12)
 #define CSR_HSTATUS   0x600
+#define CSR_HGEIE     0x607
 #define CSR_HGEIP     0xe12
 #define CSR_VSISELECT 0x250
 #define CSR_VSIREG    0x251
@@ -27,7 +31,7 @@
 #define FILE_OF_HART_1(n) (IMSIC_BASE + (4 + (n)) * IMSIC_PAGE)
 
 static volatile unsigned asked, sent, done; /* seen by the other hart */
-static volatile unsigned again, lost, broken; /* likewise */
+static volatile unsigned again, lost, unheard, broken; /* likewise */
 
 static void choose_file(unsigned n)
 {
@@ -53,11 +57,27 @@ static bool claim(void)
     return csr_swap(CSR_VSTOPEI, 0);
 }
 
+static bool told_of(unsigned file)
+{
+    return csr_read(CSR_HGEIP) >> file & 1;
+}
+
 /* Whether what hgeip tells of a file becomes @told, and remains so. */
 static bool tells(unsigned file, bool told)
 {
     for (unsigned i = 0; i < LOOKS; i++) {
-        if ((csr_read(CSR_HGEIP) >> file & 1) == told) {
+        if (told_of(file) == told) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether an interrupt that hgeip tells of and hgeie enables comes. */
+static bool comes(void)
+{
+    for (unsigned i = 0; i < LOOKS; i++) {
+        if (csr_read(CSR_MIP) & MIP_SGEIP) {
             return true;
         }
     }
@@ -91,6 +111,18 @@ static void claim_from_another_file(unsigned round)
     choose_file(1);
 }
 
+/* Enables the file's interrupt so often that once is when it arrives. */
+static void enable_all_the_time(unsigned round)
+{
+    asked = round;
+    do {
+        csr_write(CSR_HGEIE, 0);
+        csr_write(CSR_HGEIE, 1 << 1);
+    } while (!told_of(1));
+    unheard += !comes();
+    broken += !claim();
+}
+
 static void receive(void)
 {
     set_up_file(2);
@@ -100,6 +132,9 @@ static void receive(void)
     }
     for (unsigned i = ROUNDS + 1; i <= 2 * ROUNDS; i++) {
         claim_from_another_file(i);
+    }
+    for (unsigned i = 2 * ROUNDS + 1; i <= 3 * ROUNDS; i++) {
+        enable_all_the_time(i);
     }
     done = 1;
 }
@@ -124,11 +159,11 @@ static void print(const char *what, unsigned num)
 
 static void send(void)
 {
-    for (unsigned i = 1; i <= 2 * ROUNDS; i++) {
+    for (unsigned i = 1; i <= 3 * ROUNDS; i++) {
         while (asked != i) {
             asm volatile("");
         }
-        send_to(i <= ROUNDS ? 1 : 2);
+        send_to(i > ROUNDS && i <= 2 * ROUNDS ? 2 : 1);
         sent = i;
     }
     while (!done) {
@@ -136,6 +171,7 @@ static void send(void)
     }
     print("again ", again);
     print("lost ", lost);
+    print("unheard ", unheard);
     print("broken ", broken);
     mmio_write(TEST, TEST_PASS);
 }

@@ -15,7 +15,7 @@ import tapunit
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 GUESTS = os.path.join(HERE, '../guests')
-# On an idle machine either comes dozens of times in one run.
+# On an idle machine each comes dozens of times in one run.
 RUNS = 20
 
 
@@ -55,6 +55,9 @@ class Interrupts(unittest.TestCase):
 
     def test_lost(self):
         self.run_until('lost')
+
+    def test_unheard(self):
+        self.run_until('unheard')
 
 
 if __name__ == '__main__':

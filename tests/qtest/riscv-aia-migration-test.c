@@ -46,6 +46,7 @@ int main(int argc, char **argv)
         aia_add_fault_tests();
         aia_add_guest_file_tests();
         aia_add_info_tests();
+        aia_add_lost_wakeup_tests();
         aia_add_no_file_tests();
         aia_add_pages_tests();
         aia_add_phase_tests();

@@ -92,12 +92,33 @@ static void show_text(const char *what, const char *text)
     }
 }
 
-static void show_registers(QTestState *qts)
+static void show(QTestState *qts, const char *command)
 {
-    g_autofree char *text = qtest_hmp(qts, "info registers -a");
+    g_autofree char *text = qtest_hmp(qts, "%s", command);
 
     g_strdelimit(text, "\r", '\n');
-    show_text("registers", text);
+    show_text(command, text);
+}
+
+static bool guest_waits(QTestState *qts)
+{
+    qtest_memread(qts, AIA_REPORT, &standing, sizeof(standing));
+    return standing.magic != CHECK_MAGIC ||
+           (standing.result == CHECK_RUNNING &&
+            standing.stage == standing.go);
+}
+
+/* To look at a hart takes it out of KVM: whether that woke one is told. */
+static void show_where_it_stands(QTestState *qts)
+{
+    g_test_message("the guest stands after checkpoint %" PRIu64,
+                   standing.stage);
+    show(qts, "info registers -a");
+    g_usleep(G_USEC_PER_SEC);
+    if (!guest_waits(qts)) {
+        g_test_message("looked at, it goes on");
+    }
+    show(qts, "info pic");
 }
 
 /*
@@ -109,10 +130,7 @@ static void wait_for_guest(QTestState *qts)
     int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
 
     do {
-        qtest_memread(qts, AIA_REPORT, &standing, sizeof(standing));
-        if (standing.magic != CHECK_MAGIC ||
-            (standing.result == CHECK_RUNNING &&
-             standing.stage == standing.go)) {
+        if (guest_waits(qts)) {
             g_usleep(1000);
         } else if (standing.result != CHECK_RUNNING ||
                    standing.asked != CHECK_ASK_DRIVE) {
@@ -122,9 +140,7 @@ static void wait_for_guest(QTestState *qts)
             go_on(qts);
         }
     } while (g_get_monotonic_time() < end);
-    g_test_message("the guest stands after checkpoint %" PRIu64,
-                   standing.stage);
-    show_registers(qts);
+    show_where_it_stands(qts);
     g_test_fail();
     g_assert_not_reached();
 }

@@ -245,6 +245,7 @@ bool aia_add_fleet_tests(void);
 
 /* The other cases, each in a file of that name */
 void aia_add_info_tests(void);
+void aia_add_lost_wakeup_tests(void);
 void aia_add_shape_tests(void);
 void aia_add_tick_tests(bool tcg);
 void aia_add_check_tests(void);
