@@ -187,6 +187,29 @@ void aia_files_free(AIAFiles *f)
     g_free(f->errors);
 }
 
+static char *status(QTestState *qts)
+{
+    QDict *info = qtest_qmp_assert_success_ref(
+        qts, "{'execute': 'query-status'}");
+    char *status = g_strdup(qdict_get_str(info, "status"));
+
+    qobject_unref(info);
+    return status;
+}
+
+void aia_wait_for_status(QTestState *qts, const char *wanted)
+{
+    int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
+    g_autofree char *now = status(qts);
+
+    while (!g_str_equal(now, wanted)) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(1000);
+        g_free(now);
+        now = status(qts);
+    }
+}
+
 bool aia_is_running(QTestState *qts)
 {
     QDict *rsp = qtest_qmp_assert_success_ref(
@@ -221,6 +244,8 @@ void aia_save(QTestState *qts, const char *uri)
 {
     migrate_qmp(qts, NULL, uri, NULL, "{}");
     wait_for_migration_complete(qts);
+    /* Until then QEMU refuses to go on. */
+    aia_wait_for_status(qts, "postmigrate");
 }
 
 void aia_save_devices(QTestState *qts, const char *file)

@@ -126,6 +126,9 @@ QTestState *aia_start(const AIACase *c, const char *mode, const char *more);
 /* How many sockets the case has. */
 unsigned aia_sockets(const AIACase *c);
 
+/* Waits until query-status tells this. */
+void aia_wait_for_status(QTestState *qts, const char *wanted);
+
 bool aia_is_running(QTestState *qts);
 void aia_stop(QTestState *qts);
 void aia_cont(QTestState *qts);

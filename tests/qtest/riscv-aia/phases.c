@@ -55,21 +55,11 @@ typedef struct Scene {
     AIADeadEnd dead_end;
 } Scene;
 
-static bool is_running(QTestState *qts)
-{
-    QDict *info = qtest_qmp_assert_success_ref(
-        qts, "{'execute': 'query-status'}");
-    bool running = qdict_get_bool(info, "running");
-
-    qobject_unref(info);
-    return running;
-}
-
 static void wait_until_running(QTestState *qts)
 {
     int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
 
-    while (!is_running(qts)) {
+    while (!aia_is_running(qts)) {
         g_assert_cmpint(g_get_monotonic_time(), <, end);
         g_usleep(1000);
     }
@@ -94,7 +84,7 @@ static void wait_for_status(QTestState *qts, const char *status)
 /* While it stands still, nothing in it has happened since. */
 static void check_stands(QTestState *qts)
 {
-    g_assert_false(is_running(qts));
+    g_assert_false(aia_is_running(qts));
 }
 
 static void start_scene(Scene *s)

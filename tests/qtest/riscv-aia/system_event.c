@@ -52,29 +52,6 @@ static bool has_left(QTestState *qts, const Leaving *l)
     return by_guest;
 }
 
-static char *status(QTestState *qts)
-{
-    QDict *info = qtest_qmp_assert_success_ref(
-        qts, "{'execute': 'query-status'}");
-    char *status = g_strdup(qdict_get_str(info, "status"));
-
-    qobject_unref(info);
-    return status;
-}
-
-static void wait_for_status(QTestState *qts, const char *wanted)
-{
-    int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
-    g_autofree char *now = status(qts);
-
-    while (!g_str_equal(now, wanted)) {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-        g_usleep(1000);
-        g_free(now);
-        now = status(qts);
-    }
-}
-
 /* It has been reset and has started anew, or is off. */
 static void check_leaves(QTestState *qts, const Leaving *l)
 {
@@ -87,7 +64,7 @@ static void check_leaves(QTestState *qts, const Leaving *l)
     if (l->how == TICK_RESET || l->how == TICK_DEVICE_RESET) {
         aia_tick_wait(qts, &tick, 5);
     } else {
-        wait_for_status(qts, "shutdown");
+        aia_wait_for_status(qts, "shutdown");
     }
 }
 
@@ -163,7 +140,7 @@ static void test_migrate(const Leaving *l, bool pauses)
     wait_for_migration_complete(from.qts);
     wait_for_migration_complete(to.qts);
     g_assert_false(has_left(from.qts, l));
-    wait_for_status(from.qts, "postmigrate");
+    aia_wait_for_status(from.qts, "postmigrate");
     g_assert_false(has_left(to.qts, l));
     qtest_qmp_assert_success(to.qts, "{'execute': 'cont'}");
     check_leaves(to.qts, l);
