@@ -19,6 +19,9 @@
 #include "shape.h"
 #include "vcpu.h"
 #include "vcpu-config.h"
+#if AIA_FORK
+#include "vcpu-pmu.h"
+#endif
 
 static bool shape_update(RISCVAIAShape *shape, Error **errp)
 {
@@ -30,6 +33,9 @@ static bool shape_update(RISCVAIAShape *shape, Error **errp)
     shape->num_used_regs = ids->len;
     shape->used_reg = (uint64_t *)g_array_free(ids, false);
     shape->config = *kvm_riscv_vcpu_config_guest();
+#if AIA_FORK
+    kvm_riscv_pmu_prepare();
+#endif
     return true;
 }
 
@@ -37,6 +43,9 @@ static void shape_loaded(const RISCVAIAShape *source)
 {
     kvm_riscv_vcpu_config_loaded(&source->config);
     kvm_riscv_aia_find()->loaded_shape = true;
+#if AIA_FORK
+    kvm_riscv_pmu_prepare();
+#endif
 }
 
 static const RISCVAIAShapeOps shape_ops = {

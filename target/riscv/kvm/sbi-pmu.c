@@ -8,6 +8,7 @@
 #include "qapi/error.h"
 #include "cpu.h"
 #include "trace/trace-target_riscv_kvm.h"
+#include "faults/probe-vm.h"
 #include "sbi-pmu.h"
 #include "vcpu-enter.h"
 #include "vcpu-pmu.h"
@@ -140,40 +141,58 @@ static int batch_end(Batch *batch, Error **errp)
     return ret;
 }
 
-int kvm_riscv_sbi_pmu_learn(CPUState *cs, Error **errp)
+static int ask_probe(ProbeVM *vm, Error **errp)
 {
-    RISCVSBICall calls[1 + RISCV_PMU_MAX_COUNTERS];
+    uint64_t num, info, firmware = 0;
+    int64_t error;
+
+    if (!probe_vm_call_sbi(vm, SBI_EXT_PMU, PMU_NUM_COUNTERS, 0, &error,
+                           &num) || error) {
+        goto silent;
+    }
+    if (num > RISCV_PMU_MAX_COUNTERS) {
+        error_setg(errp, "this host has %" PRIu64 " performance counters, more "
+                   "than this QEMU knows of", num);
+        return -ENOTSUP;
+    }
+    for (unsigned i = 0; i < num; i++) {
+        if (!probe_vm_call_sbi(vm, SBI_EXT_PMU, PMU_COUNTER_GET_INFO, i,
+                               &error, &info)) {
+            goto silent;
+        }
+        if (!error && info & INFO_FIRMWARE) {
+            firmware |= BIT_ULL(i);
+        }
+    }
+    if (!firmware) {
+        error_setg(errp, "this host has no performance counter of the SBI's "
+                   "own");
+        return -ENOTSUP;
+    }
+    counters = (RISCVPMUCounters) { num, firmware };
+    return 0;
+
+silent:
+    error_setg(errp, "KVM does not tell how many performance counters this "
+               "host has");
+    return -EIO;
+}
+
+int kvm_riscv_sbi_pmu_learn(Error **errp)
+{
+    ProbeVM *vm;
     int ret;
 
     if (counters.num) {
         return 0;
     }
-    calls[0] = pmu_call(PMU_NUM_COUNTERS, 0, 0, 0, 0);
-    for (unsigned i = 0; i < RISCV_PMU_MAX_COUNTERS; i++) {
-        calls[1 + i] = pmu_call(PMU_COUNTER_GET_INFO, i, 0, 0, 0);
+    vm = probe_vm_new(errp);
+    if (!vm) {
+        return -EIO;
     }
-    ret = call_all(cs, calls, ARRAY_SIZE(calls), RISCV_PMU_MAX_COUNTERS, errp);
-    if (ret < 0) {
-        return ret;
-    }
-    if (calls[0].value > RISCV_PMU_MAX_COUNTERS) {
-        error_setg(errp, "hart %d has %" PRIu64 " performance counters, more "
-                   "than this QEMU knows of", cs->cpu_index, calls[0].value);
-        return -ENOTSUP;
-    }
-    counters.firmware = 0;
-    for (unsigned i = 0; i < calls[0].value; i++) {
-        if (!calls[1 + i].error && calls[1 + i].value & INFO_FIRMWARE) {
-            counters.firmware |= BIT_ULL(i);
-        }
-    }
-    if (!counters.firmware) {
-        error_setg(errp, "hart %d has no performance counter of the SBI's own",
-                   cs->cpu_index);
-        return -ENOTSUP;
-    }
-    counters.num = calls[0].value;
-    return 0;
+    ret = ask_probe(vm, errp);
+    probe_vm_free(vm);
+    return ret;
 }
 
 /*

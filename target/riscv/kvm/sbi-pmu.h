@@ -27,8 +27,12 @@ typedef struct RISCVPMUCounters {
 
 const RISCVPMUCounters *kvm_riscv_sbi_pmu_counters(void);
 
-/* Asks for the counters that there are, once; before all that follows. */
-int kvm_riscv_sbi_pmu_learn(CPUState *cs, Error **errp);
+/*
+ * Asks for the counters that there are, once; before all that follows.  Every
+ * vCPU of a host has the same (kvm_riscv_vcpu_pmu_init()), so a virtual machine
+ * of its own is asked.
+ */
+int kvm_riscv_sbi_pmu_learn(Error **errp);
 
 /**
  * struct RISCVPMUUse - what a hart has in use

@@ -123,6 +123,15 @@ static void append_counters(GString *text, int hart, uint64_t in_use)
     }
 }
 
+void kvm_riscv_pmu_prepare(void)
+{
+    Error *err = NULL;
+
+    /* Where that fails it is tried again, and told, when it matters. */
+    kvm_riscv_sbi_pmu_learn(&err);
+    error_free(err);
+}
+
 /* The harts that may have something the kernel does not show */
 static GPtrArray *get_harts(Error **errp)
 {
@@ -156,7 +165,7 @@ static bool ask_harts(GPtrArray *harts, Error **errp)
     g_autoptr(GPtrArray) with_area = g_ptr_array_new();
     g_autoptr(GString) open = g_string_new("");
 
-    if (kvm_riscv_sbi_pmu_learn(harts->pdata[0], errp) < 0 ||
+    if (kvm_riscv_sbi_pmu_learn(errp) < 0 ||
         kvm_riscv_sbi_pmu_look(harts, use, errp) < 0) {
         return false;
     }
@@ -283,7 +292,7 @@ void kvm_riscv_pmu_reset(CPUState *cs)
     if (!RISCV_CPU(cs)->kvm_vcpu->ran || kvm_riscv_aia_waits_for_file(cs)) {
         return;
     }
-    if (is_offered(cs, &err) > 0 && kvm_riscv_sbi_pmu_learn(cs, &err) == 0) {
+    if (is_offered(cs, &err) > 0 && kvm_riscv_sbi_pmu_learn(&err) == 0) {
         kvm_riscv_sbi_pmu_close(cs, &err);
     }
     if (err) {
@@ -297,20 +306,13 @@ static int check_counters(CPUState *cs, Error **errp)
 {
     const RISCVPMUCounters *ours = kvm_riscv_sbi_pmu_counters();
     const RISCVPMU *pmu = get_pmu(cs);
-    Error *err = NULL;
     int ret;
 
     if (!pmu->stream_num) {
         return 0;
     }
-    ret = kvm_riscv_sbi_pmu_learn(cs, &err);
-    if (ret == -EBUSY) {
-        /* A hart that has to wait for a file cannot ask. */
-        error_free(err);
-        return 0;
-    }
+    ret = kvm_riscv_sbi_pmu_learn(errp);
     if (ret < 0) {
-        error_propagate(errp, err);
         return ret;
     }
     if (pmu->stream_num == ours->num &&

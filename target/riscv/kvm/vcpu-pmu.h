@@ -15,6 +15,12 @@ extern const VMStateDescription vmstate_kvm_riscv_pmu;
 /* No snapshot area; also what the SBI takes for none */
 #define RISCV_PMU_NO_AREA UINT64_MAX
 
+/*
+ * Before the source stops, on both sides: has what can be known by then out of
+ * the downtime.
+ */
+void kvm_riscv_pmu_prepare(void);
+
 /**
  * kvm_riscv_pmu_ask - ask all vCPUs for counters in use and snapshot areas
  *

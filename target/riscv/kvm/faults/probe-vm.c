@@ -1,5 +1,5 @@
 /*
- * A virtual machine that finds out what KVM does with memory
+ * A virtual machine that finds out what KVM does
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -30,10 +30,13 @@ static const uint32_t code[] = {
     0x00b03023, /* sd a1, 0(zero) */
     0x14002373, /* csrr t1, sscratch */
     0x00603023, /* sd t1, 0(zero) */
+    0x00000073, /* ecall */
+    0x00b03023, /* sd a1, 0(zero) */
 };
 #define READ_OFFSET     0
 #define WRITE_OFFSET    8
 #define SSCRATCH_OFFSET 16
+#define ECALL_OFFSET    24
 
 struct ProbeVM {
     int vm;
@@ -137,6 +140,13 @@ static bool set_reg(ProbeVM *vm, uint64_t id, uint64_t val)
     return ioctl(vm->vcpu, KVM_SET_ONE_REG, &reg) == 0;
 }
 
+static bool get_reg(ProbeVM *vm, uint64_t id, uint64_t *val)
+{
+    struct kvm_one_reg reg = { .id = id, .addr = (uintptr_t)val };
+
+    return ioctl(vm->vcpu, KVM_GET_ONE_REG, &reg) == 0;
+}
+
 /* KVM_RUN itself lets it through. */
 static void block_kick(sigset_t *old)
 {
@@ -234,6 +244,15 @@ bool probe_vm_set_sscratch(ProbeVM *vm, uint64_t val)
 bool probe_vm_read_sscratch(ProbeVM *vm, uint64_t *val)
 {
     return run_and_tell(vm, SSCRATCH_OFFSET, 0, val);
+}
+
+bool probe_vm_call_sbi(ProbeVM *vm, uint64_t ext, uint64_t fid, uint64_t arg,
+                       int64_t *error, uint64_t *value)
+{
+    return set_reg(vm, CORE_REG(regs.a7), ext) &&
+           set_reg(vm, CORE_REG(regs.a6), fid) &&
+           run_and_tell(vm, ECALL_OFFSET, arg, value) &&
+           get_reg(vm, CORE_REG(regs.a0), (uint64_t *)error);
 }
 
 /* With immediate_exit KVM would not come to it. */

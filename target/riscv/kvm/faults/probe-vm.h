@@ -1,5 +1,5 @@
 /*
- * A virtual machine that finds out what KVM does with memory
+ * A virtual machine that finds out what KVM does
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -56,6 +56,17 @@ void probe_vm_expect_hang(ProbeVM *vm);
  */
 bool probe_vm_set_sscratch(ProbeVM *vm, uint64_t val);
 bool probe_vm_read_sscratch(ProbeVM *vm, uint64_t *val);
+
+/**
+ * probe_vm_call_sbi - have the guest call the SBI
+ * @ext, @fid, @arg: extension, function and first argument; all others are 0
+ *     or what the last call has left
+ * @error, @value: sbiret
+ *
+ * Returns whether the SBI has answered, soon.
+ */
+bool probe_vm_call_sbi(ProbeVM *vm, uint64_t ext, uint64_t fid, uint64_t arg,
+                       int64_t *error, uint64_t *value);
 
 /**
  * probe_vm_load - have KVM load the vCPU on this host CPU, and leave it
