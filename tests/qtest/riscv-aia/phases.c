@@ -55,16 +55,6 @@ typedef struct Scene {
     AIADeadEnd dead_end;
 } Scene;
 
-static void wait_until_running(QTestState *qts)
-{
-    int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
-
-    while (!aia_is_running(qts)) {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-        g_usleep(1000);
-    }
-}
-
 /* Whatever other status a migration has meanwhile, unless it cannot get on. */
 static void wait_for_status(QTestState *qts, const char *status)
 {
@@ -175,7 +165,7 @@ static void check_came_back(Scene *s)
         end_link(s);
         s->has_to = false;
     }
-    wait_until_running(s->from.qts);
+    aia_wait_for_status(s->from.qts, "running");
     aia_tick_wait(s->from.qts, &tick, 1);
 }
 
