@@ -9,6 +9,9 @@
 #include "qemu/error-report.h"
 #include "migration.h"
 #include "migration/refused.h"
+#if AIA_FORK
+#include "migration/precede-ram.h"
+#endif
 #include "system/runstate.h"
 
 void migration_save_refused(Error *err)
@@ -31,3 +34,16 @@ void migration_load_refused(Error *err)
     }
     error_report_err(err);
 }
+
+#if AIA_FORK
+bool migration_section_begins_or_refuse(const char *idstr)
+{
+    Error *err = NULL;
+
+    if (!migration_section_begins(idstr, &err)) {
+        migration_load_refused(err);
+        return false;
+    }
+    return true;
+}
+#endif

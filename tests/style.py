@@ -8,6 +8,7 @@
 import glob
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -101,6 +102,24 @@ class StyleTest(unittest.TestCase):
         self.assertTrue(named)
         self.assertEqual({f'patches/{name}' for name in named},
                          set(glob.glob('patches/*.patch')))
+
+    def test_hooks(self):
+        """QEMU's own files are changed by less than 60 lines, whatever its
+           version; what migration-test needs comes on top."""
+        said = subprocess.run(
+            ['sh', '-c', 'top=.; . scripts/common.sh; '
+             'for v in $(qemu_versions); do echo $(patch_files $v); done'],
+            stdout=subprocess.PIPE, text=True, check=True).stdout
+        self.assertTrue(said)
+        for line in said.splitlines():
+            changed = 0
+            for name in line.split():
+                if not name.startswith('patches/tests-'):
+                    with open(name, encoding='utf-8') as f:
+                        changed += sum(bool(re.match(r'[+-](?!\+\+ |-- )', x))
+                                       for x in f)
+            self.assertGreater(changed, 0)
+            self.assertLess(changed, 60, line)
 
     def test_mutants(self):
         """A change can leave a mutant behind, which runs in the long form."""

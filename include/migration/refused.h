@@ -48,6 +48,14 @@ void migration_save_refused(Error *err);
  */
 void migration_load_refused(Error *err);
 
+#if AIA_FORK
+/*
+ * migration_section_begins() that tells its error, for a
+ * qemu_loadvm_section_start_full() without errp
+ */
+bool migration_section_begins_or_refuse(const char *idstr);
+#endif
+
 #define VMSTATE_PRE_SAVE_HOOK(hook)                                     \
     static int hook##_or_refuse(void *opaque)                           \
     {                                                                   \

@@ -12,7 +12,7 @@
  *   3. Everything else, in particular devices that send MSIs while they load:
  *      the files take them.
  *   4. vCPU registers, hart by hart, sip without its external interrupt, then
- *      the file of the hart evaluated again (kvm_riscv_aia_put_vcpu).
+ *      the file of the hart evaluated again (put_vcpu()).
  *   5. With the last hart: nothing has been lacking, and APLIC on.
  *
  * 1 comes before 2 before 3 by the priority of the sections of
@@ -180,50 +180,6 @@ RISCVAIAKVMState *kvm_riscv_aia_find(void)
     RISCVAIAKVMState *s = find();
 
     return s && s->fd >= 0 ? s : NULL;
-}
-
-/* The guest is about to run: nothing is known to be as at reset any more. */
-static void vm_state_change(void *opaque, bool running, RunState state)
-{
-    RISCVAIAKVMState *s = opaque;
-
-    if (running) {
-        riscv_aia_use(&s->fresh);
-    }
-}
-
-void kvm_riscv_aia_created(int fd, int mode)
-{
-    static Error *blocker;
-    RISCVAIAKVMState *s = kvm_riscv_aia_get();
-    Error *err = NULL;
-    const char *lacks = NULL;
-
-    s->fd = fd;
-    s->mode = mode;
-    qemu_add_vm_change_state_handler(vm_state_change, s);
-    if (!kvm_kernel_irqchip_split() &&
-        !kvm_device_check_attr(fd, KVM_DEV_RISCV_AIA_GRP_APLIC,
-                               AIA_APLIC_DOMAINCFG)) {
-        lacks = "APLIC";
-    } else if (!kvm_device_check_attr(fd, KVM_DEV_RISCV_AIA_GRP_IMSIC,
-                                      imsic_attr(0, AIA_IMSIC_EIDELIVERY))) {
-        lacks = "IMSIC";
-    }
-    if (lacks) {
-        error_setg(&blocker, "This kernel does not offer the state of its "
-                   "in-kernel %s (KVM_DEV_TYPE_RISCV_AIA attributes); use a "
-                   "newer one", lacks);
-    } else if (kvm_riscv_aia_get_shape(s, &err)) {
-        riscv_aia_shape_register(&s->shape);
-    } else {
-        error_setg(&blocker, "The shape of the in-kernel AIA is not known: %s",
-                   error_get_pretty(err));
-        error_free(err);
-    }
-    if (blocker) {
-        migrate_add_blocker(&blocker, &error_fatal);
-    }
 }
 
 void kvm_riscv_aia_drive(RISCVAIAKVMState *s, int irq, int level)
@@ -469,17 +425,17 @@ static bool check_all_loaded(RISCVAIAKVMState *s, bool reset, Error **errp)
 #endif
 }
 
-int kvm_riscv_aia_put_vcpu(CPUState *cs, int level, Error **errp)
+/*
+ * The AIA's part after a vCPU's registers were put, in that vCPU's thread.
+ * After the last vCPU of a load this sees whether everything was in the stream,
+ * and turns the APLIC on.
+ */
+static int put_vcpu(CPUState *cs, int level, Error **errp)
 {
-    RISCVAIAKVMState *s = kvm_riscv_aia_find();
+    RISCVAIAKVMState *s = find();
     CPURISCVState *env = cpu_env(cs);
     uint64_t sip = env->mip & ~(uint64_t)MIP_SEIP;
     int ret;
-
-    if (!s) {
-        RISCV_CPU(cs)->kvm_vcpu->loaded = false;
-        return 0;
-    }
 
     /*
      * The external interrupt is the file's to tell: one that came with sip
@@ -517,6 +473,51 @@ int kvm_riscv_aia_put_vcpu(CPUState *cs, int level, Error **errp)
         }
     }
     return 0;
+}
+
+/* The guest is about to run: nothing is known to be as at reset any more. */
+static void vm_state_change(void *opaque, bool running, RunState state)
+{
+    RISCVAIAKVMState *s = opaque;
+
+    if (running) {
+        riscv_aia_use(&s->fresh);
+    }
+}
+
+void kvm_riscv_aia_created(int fd, int mode)
+{
+    static Error *blocker;
+    RISCVAIAKVMState *s = kvm_riscv_aia_get();
+    Error *err = NULL;
+    const char *lacks = NULL;
+
+    s->fd = fd;
+    s->mode = mode;
+    qemu_add_vm_change_state_handler(vm_state_change, s);
+    kvm_riscv_vcpu_set_put_last(put_vcpu);
+    if (!kvm_kernel_irqchip_split() &&
+        !kvm_device_check_attr(fd, KVM_DEV_RISCV_AIA_GRP_APLIC,
+                               AIA_APLIC_DOMAINCFG)) {
+        lacks = "APLIC";
+    } else if (!kvm_device_check_attr(fd, KVM_DEV_RISCV_AIA_GRP_IMSIC,
+                                      imsic_attr(0, AIA_IMSIC_EIDELIVERY))) {
+        lacks = "IMSIC";
+    }
+    if (lacks) {
+        error_setg(&blocker, "This kernel does not offer the state of its "
+                   "in-kernel %s (KVM_DEV_TYPE_RISCV_AIA attributes); use a "
+                   "newer one", lacks);
+    } else if (kvm_riscv_aia_get_shape(s, &err)) {
+        riscv_aia_shape_register(&s->shape);
+    } else {
+        error_setg(&blocker, "The shape of the in-kernel AIA is not known: %s",
+                   error_get_pretty(err));
+        error_free(err);
+    }
+    if (blocker) {
+        migrate_add_blocker(&blocker, &error_fatal);
+    }
 }
 
 static void riscv_aia_kvm_init(Object *obj)

@@ -135,14 +135,4 @@ bool kvm_riscv_aia_peek_aplic(RISCVAIAKVMState *s, RISCVAPLICRegs *regs,
 bool kvm_riscv_aia_peek_imsic(RISCVAIAKVMState *s, uint32_t hartid,
                               RISCVIMSICRegs *regs, bool *whole, Error **errp);
 
-/**
- * kvm_riscv_aia_put_vcpu - the AIA's part after a vCPU's registers were put
- * @level: as of kvm_arch_put_registers(), which calls this last
- *
- * In the thread of @cs.  After the last vCPU of a load this sees whether
- * everything was in the stream, and turns the APLIC on.  Returns 0 or a
- * negative errno.
- */
-int kvm_riscv_aia_put_vcpu(CPUState *cs, int level, Error **errp);
-
 #endif

@@ -58,7 +58,7 @@ typedef struct RISCVHartCalls {
  * vCPUs' own threads.  With the BQL held, which is released meanwhile, and the
  * guest not running; one may be that of this thread.  The external
  * interrupts must be evaluated again before the harts run
- * (kvm_riscv_aia_put_vcpu()).
+ * (kvm_riscv_vcpu_put()).
  */
 void kvm_riscv_vcpu_call_sbi(RISCVHartCalls *each, unsigned num);
 

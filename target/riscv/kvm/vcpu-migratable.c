@@ -20,6 +20,7 @@
 #include "system/kvm.h"
 #include "cpu.h"
 #include "trace/trace-target_riscv_kvm.h"
+#include "vcpu.h"
 #include "vcpu-migratable.h"
 #include "vcpu-reg.h"
 

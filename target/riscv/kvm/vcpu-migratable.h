@@ -7,11 +7,6 @@
 #ifndef RISCV_KVM_VCPU_MIGRATABLE_H
 #define RISCV_KVM_VCPU_MIGRATABLE_H
 
-#include "qom/object.h"
-
-/* Adds the property "migratable", an OnOffAuto, to a CPU. */
-void kvm_riscv_add_migratable_property(Object *cpu_obj);
-
 /**
  * kvm_riscv_vcpu_leave_out - leave out what cannot be migrated
  *

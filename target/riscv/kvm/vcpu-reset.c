@@ -13,6 +13,9 @@
 #include "system/runstate.h"
 #include "cpu.h"
 #include "compat.h"
+#if AIA_FORK
+#include "faults/faults.h"
+#endif
 #include "vcpu.h"
 #include "vcpu-config.h"
 #include "vcpu-reg.h"
@@ -28,9 +31,12 @@
  */
 static bool kernel_resets;
 
-void kvm_riscv_vcpu_reset_init(KVMState *s)
+void kvm_riscv_vcpu_arch_init(KVMState *s)
 {
     kernel_resets = kvm_vm_enable_cap(s, KVM_CAP_RISCV_MP_STATE_RESET, 0) == 0;
+#if AIA_FORK
+    kvm_riscv_faults_init();
+#endif
 }
 
 bool kvm_riscv_vcpu_is_reset_whole(void)

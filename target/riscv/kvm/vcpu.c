@@ -206,7 +206,7 @@ int kvm_riscv_vcpu_keep_timer(CPUState *cs, Error **errp)
                              errp);
 }
 
-int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
+static int put_regs(CPUState *cs, int level, Error **errp)
 {
     KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
     int ret;
@@ -238,6 +238,27 @@ int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
     }
     trace_kvm_riscv_vcpu_put(cs->cpu_index, vcpu->regs.num, vcpu->mp_state);
     return 0;
+}
+
+static RISCVVCPUPutLast *put_last;
+
+void kvm_riscv_vcpu_set_put_last(RISCVVCPUPutLast *put)
+{
+    put_last = put;
+}
+
+int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp)
+{
+    int ret = put_regs(cs, level, errp);
+
+    if (ret < 0) {
+        return ret;
+    }
+    if (!put_last) {
+        RISCV_CPU(cs)->kvm_vcpu->loaded = false;
+        return 0;
+    }
+    return put_last(cs, level, errp);
 }
 
 static bool vcpu_pre_save(void *opaque, Error **errp)

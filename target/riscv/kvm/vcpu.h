@@ -8,6 +8,7 @@
 #define RISCV_KVM_VCPU_H
 
 #include "migration/vmstate.h"
+#include "qom/object.h"
 #include "system/kvm.h"
 
 /* Subsection of the "cpu" section; the opaque is the RISCVCPU. */
@@ -21,6 +22,9 @@ extern const VMStateDescription vmstate_kvm_riscv_vcpu;
  */
 int kvm_riscv_vcpu_init(CPUState *cs);
 
+/* Adds the property "migratable", an OnOffAuto, to a CPU. */
+void kvm_riscv_add_migratable_property(Object *cpu_obj);
+
 /*
  * What a reset does to what the kernel has of the vCPU, if that can be had;
  * from kvm_riscv_reset_vcpu().  The registers follow with kvm_riscv_vcpu_put().
@@ -28,11 +32,13 @@ int kvm_riscv_vcpu_init(CPUState *cs);
 void kvm_riscv_vcpu_reset(CPUState *cs);
 
 /*
- * Whether it can be had: KVM_CAP_RISCV_MP_STATE_RESET, Linux 6.16; which is
- * found out, and asked for, when KVM is begun with (kvm_arch_init()).
+ * Whether it can be had: KVM_CAP_RISCV_MP_STATE_RESET, Linux 6.16; which
+ * kvm_riscv_vcpu_arch_init() has found out, and asked for.
  */
 bool kvm_riscv_vcpu_is_reset_whole(void);
-void kvm_riscv_vcpu_reset_init(KVMState *s);
+
+/* From kvm_arch_init(): what comes before any vCPU. */
+void kvm_riscv_vcpu_arch_init(KVMState *s);
 
 /**
  * kvm_riscv_vcpu_put - put these registers and, after a load, the MP state
@@ -42,6 +48,14 @@ void kvm_riscv_vcpu_reset_init(KVMState *s);
  * Returns 0 or a negative errno, with @errp naming the register.
  */
 int kvm_riscv_vcpu_put(CPUState *cs, int level, Error **errp);
+
+/**
+ * kvm_riscv_vcpu_set_put_last - have kvm_riscv_vcpu_put() end with @put
+ *
+ * For the interrupt controller, which has to see to a vCPU after its registers.
+ */
+typedef int RISCVVCPUPutLast(CPUState *cs, int level, Error **errp);
+void kvm_riscv_vcpu_set_put_last(RISCVVCPUPutLast *put);
 
 /**
  * kvm_riscv_vcpu_keep_timer - have a timer that is over interrupt all the same

@@ -77,7 +77,7 @@ RISCVVerdict riscv_fault_verdict(RISCVFault *fault, Error **errp);
 /* Adds a property for each fault to the accelerator. */
 void kvm_riscv_faults_class_init(ObjectClass *oc);
 
-/* From kvm_arch_init(): has each fault see to itself from then on. */
+/* From kvm_riscv_vcpu_arch_init(): each fault sees to itself from then on. */
 void kvm_riscv_faults_init(void);
 
 #endif
