@@ -23,7 +23,7 @@ typedef enum RISCVVerdict {
 /**
  * struct RISCVFault - one row of the table
  * @name: as in the accelerator's property riscv-fault-NAME, and the heading in
- *     docs/kernel-facts.md
+ *     docs/kernel-faults-*.md
  * @kernels: those that are known to have it
  * @harm: what it does to a guest
  * @found_out: by what @probe finds it
