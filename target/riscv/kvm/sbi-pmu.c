@@ -284,6 +284,8 @@ int kvm_riscv_sbi_pmu_look(GPtrArray *harts, RISCVPMUUse *use, Error **errp)
     batch_init(&batch, harts, counters.num + 2);
     for (unsigned i = 0; i < harts->len; i++) {
         look_calls(batch.each[i].calls);
+        /* The save that this belongs to does so anyway, one after another. */
+        batch.each[i].synchronize = true;
     }
     batch_run(&batch);
     /* Each of them, whatever comes of another: none may be left stopped. */

@@ -14,10 +14,12 @@
 #include <linux/kvm.h>
 
 #include "qapi/error.h"
+#include "qemu/error-report.h"
 #include "qemu/cacheflush.h"
 #include "qemu/main-loop.h"
 #include "qemu/memalign.h"
 #include "qemu/units.h"
+#include "system/hw_accel.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
 #include "cpu.h"
@@ -170,6 +172,7 @@ QEMU_BUILD_BUG_ON(CALLS_OFFSET + (RISCV_SBI_CALLS_MAX + 1) *
 #define ENTER_LIMIT_S   10
 
 typedef struct EnterOnce {
+    unsigned entries;
     Error **errp;
     int ret;
 } EnterOnce;
@@ -182,6 +185,8 @@ static struct {
     uint64_t code_gpa;
     uint64_t store_gpa;
     unsigned users;
+    /* Without users, the guest has them all the same. */
+    bool left;
     /* One thread has harts enter: the BQL is released while it waits. */
     bool busy;
     QemuCond idle;
@@ -253,9 +258,9 @@ static int run_where_file_is(CPUState *cs, Error **errp)
     return ret;
 }
 
-static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
+static void do_enter(CPUState *cs, void *opaque)
 {
-    EnterOnce *enter = arg.host_ptr;
+    EnterOnce *enter = opaque;
     KVMRISCVVCPU *vcpu = RISCV_CPU(cs)->kvm_vcpu;
     const uint64_t ours[ARRAY_SIZE(enter_reg)] = {
         enter_pages.code_gpa + enter_offset(cs), enter_pages.store_gpa,
@@ -282,13 +287,19 @@ static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
         }
         began = kvm_riscv_stale_csrs_begin();
         enter->ret = run_where_file_is(cs, enter->errp);
+        enter->entries++;
         /* One that has failed is not made again. */
         tries = enter->ret ? UINT_MAX : tries;
-    } while (!kvm_riscv_stale_csrs_end(cs, began, tries++));
+    } while (!kvm_riscv_stale_csrs_end(began, tries++));
     if (kvm_riscv_vcpu_put_owed(cs, enter->ret == -EIO
                                 ? NULL : enter->errp) < 0) {
         enter->ret = -EIO;
     }
+}
+
+static void do_enter_once(CPUState *cs, run_on_cpu_data arg)
+{
+    do_enter(cs, arg.host_ptr);
 }
 
 /* Finds guest physical addresses, of whole pages, at which there is nothing. */
@@ -320,6 +331,19 @@ static int set_enter_slot(uint64_t size)
     return kvm_vm_ioctl(kvm_state, KVM_SET_USER_MEMORY_REGION, &slot);
 }
 
+static int drop_pages(Error **errp)
+{
+    int ret = set_enter_slot(0);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "the KVM memory slot at 0x%" PRIx64
+                         " cannot be removed", enter_pages.code_gpa);
+        return -EIO;
+    }
+    enter_pages.left = false;
+    return 0;
+}
+
 int kvm_riscv_vcpu_begin_entries(Error **errp)
 {
     uint64_t page = qemu_real_host_page_size();
@@ -336,6 +360,10 @@ int kvm_riscv_vcpu_begin_entries(Error **errp)
         }
         enter_pages.code = qemu_memalign(page, enter_pages.size);
         qemu_cond_init(&enter_pages.idle);
+    }
+    if (enter_pages.left && drop_pages(errp) < 0) {
+        enter_pages.users--;
+        return -EIO;
     }
     enter_pages.code_gpa = find_hole(0, enter_pages.size);
     enter_pages.store_gpa = find_hole(enter_pages.code_gpa + enter_pages.size,
@@ -356,18 +384,21 @@ int kvm_riscv_vcpu_begin_entries(Error **errp)
 
 int kvm_riscv_vcpu_end_entries(Error **errp)
 {
-    int ret;
+    return --enter_pages.users ? 0 : drop_pages(errp);
+}
 
-    if (--enter_pages.users) {
-        return 0;
+void kvm_riscv_vcpu_leave_pages(void)
+{
+    enter_pages.left = --enter_pages.users == 0;
+}
+
+void kvm_riscv_vcpu_drop_pages(void)
+{
+    Error *err = NULL;
+
+    if (enter_pages.left && drop_pages(&err) < 0) {
+        warn_reportf_err(err, "the guest has pages of QEMU's from now on: ");
     }
-    ret = set_enter_slot(0);
-    if (ret < 0) {
-        error_setg_errno(errp, -ret, "the KVM memory slot at 0x%" PRIx64
-                         " cannot be removed", enter_pages.code_gpa);
-        return -EIO;
-    }
-    return 0;
 }
 
 /* A reset of the machine may come while a migration asks, and asks as well. */
@@ -424,58 +455,80 @@ static int enter_once(CPUState *cs, uint32_t insn, Error **errp)
     if (kvm_riscv_vcpu_end_entries(enter.ret == -EIO ? NULL : errp) < 0) {
         return -EIO;
     }
-    trace_kvm_riscv_vcpu_enter_once(cs->cpu_index, enter.ret);
+    trace_kvm_riscv_vcpu_enter_once(cs->cpu_index, enter.entries, enter.ret);
     return enter.ret;
 }
 
-typedef struct CallSBI {
-    EnterOnce enter;
+typedef struct Work {
+    RISCVVCPUWork *func;
+    void *opaque;
     unsigned *left;
     QemuCond *done;
-} CallSBI;
+} Work;
 
-/* Nothing of an entry is another hart's. */
-static void do_call_sbi(CPUState *cs, run_on_cpu_data arg)
+static void do_work(CPUState *cs, run_on_cpu_data arg)
 {
-    CallSBI *call = arg.host_ptr;
+    Work *work = arg.host_ptr;
 
     bql_unlock();
-    do_enter_once(cs, RUN_ON_CPU_HOST_PTR(&call->enter));
+    work->func(cs, work->opaque);
     bql_lock();
-    if (--*call->left == 0) {
-        qemu_cond_signal(call->done);
+    if (--*work->left == 0) {
+        qemu_cond_signal(work->done);
     }
 }
 
-static void run_calls(RISCVHartCalls *each, unsigned num)
+void kvm_riscv_vcpu_work(RISCVVCPUWork *func, CPUState **cs, void **opaque,
+                         unsigned num)
 {
-    g_autofree CallSBI *call = g_new0(CallSBI, num);
-    CallSBI *self = NULL;
+    g_autofree Work *work = g_new0(Work, num);
     unsigned left = num;
+    int self = -1;
     QemuCond done;
 
     qemu_cond_init(&done);
     for (unsigned i = 0; i < num; i++) {
-        call[i] = (CallSBI) {
-            .enter.errp = &each[i].err, .left = &left, .done = &done,
-        };
-        if (qemu_cpu_is_self(each[i].cs)) {
-            self = &call[i];
+        work[i] = (Work) { func, opaque[i], &left, &done };
+        if (qemu_cpu_is_self(cs[i])) {
+            self = i;
         } else {
-            async_run_on_cpu(each[i].cs, do_call_sbi,
-                             RUN_ON_CPU_HOST_PTR(&call[i]));
+            async_run_on_cpu(cs[i], do_work, RUN_ON_CPU_HOST_PTR(&work[i]));
         }
     }
-    if (self) {
-        do_call_sbi(current_cpu, RUN_ON_CPU_HOST_PTR(self));
+    if (self >= 0) {
+        do_work(cs[self], RUN_ON_CPU_HOST_PTR(&work[self]));
     }
     while (left) {
         qemu_cond_wait_bql(&done);
     }
     qemu_cond_destroy(&done);
-    for (unsigned i = 0; i < num; i++) {
-        each[i].ret = call[i].enter.ret;
+}
+
+/* Nothing of an entry is another hart's. */
+static void do_calls(CPUState *cs, void *opaque)
+{
+    RISCVHartCalls *hart = opaque;
+    EnterOnce enter = { .errp = &hart->err };
+
+    /* Not after an entry, from which something may have to be put back yet. */
+    if (hart->synchronize) {
+        cpu_synchronize_state(cs);
     }
+    do_enter(cs, &enter);
+    hart->ret = enter.ret;
+    trace_kvm_riscv_vcpu_enter_once(cs->cpu_index, enter.entries, enter.ret);
+}
+
+static void run_calls(RISCVHartCalls *each, unsigned num)
+{
+    g_autofree CPUState **cs = g_new(CPUState *, num);
+    g_autofree void **opaque = g_new(void *, num);
+
+    for (unsigned i = 0; i < num; i++) {
+        cs[i] = each[i].cs;
+        opaque[i] = &each[i];
+    }
+    kvm_riscv_vcpu_work(do_calls, cs, opaque, num);
 }
 
 /* All harts have failed, for a reason of its own each that has one already. */
@@ -508,7 +561,6 @@ void kvm_riscv_vcpu_call_sbi(RISCVHartCalls *each, unsigned num)
         memcpy(each[i].calls,
                enter_pages.code + enter_offset(each[i].cs) + CALLS_OFFSET,
                each[i].num * sizeof(*each[i].calls));
-        trace_kvm_riscv_vcpu_enter_once(each[i].cs->cpu_index, each[i].ret);
     }
     give_pages();
     if (kvm_riscv_vcpu_end_entries(&err) < 0) {

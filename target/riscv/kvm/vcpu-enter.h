@@ -17,6 +17,25 @@
 int kvm_riscv_vcpu_begin_entries(Error **errp);
 int kvm_riscv_vcpu_end_entries(Error **errp);
 
+/*
+ * Instead of the end where the guest may never go on: to take the pages away
+ * takes KVM milliseconds.  kvm_riscv_vcpu_drop_pages() does so before it runs.
+ */
+void kvm_riscv_vcpu_leave_pages(void);
+void kvm_riscv_vcpu_drop_pages(void);
+
+/**
+ * kvm_riscv_vcpu_work - have vCPUs' threads do something, all at once
+ * @func: without the BQL, so nothing in it may be another vCPU's
+ * @cs, @opaque: @num vCPUs, and what each is given
+ *
+ * While the machine stands, with the BQL held, which is released meanwhile.
+ * One may be that of this thread.
+ */
+typedef void RISCVVCPUWork(CPUState *cs, void *opaque);
+void kvm_riscv_vcpu_work(RISCVVCPUWork *func, CPUState **cs, void **opaque,
+                         unsigned num);
+
 /**
  * struct RISCVSBICall - a call of the SBI, and what it has answered
  * @ext: extension, not 0
@@ -35,6 +54,8 @@ typedef struct RISCVSBICall {
 /**
  * struct RISCVHartCalls - the calls that one hart makes
  * @calls: at most RISCV_SBI_CALLS_MAX, of an extension that KVM itself serves
+ * @synchronize: have QEMU read the vCPU's registers first
+ *     (cpu_synchronize_state())
  * @ret: 0, -EBUSY (without an error) where the guest interrupt file that
  *     hwaccel demands is not to be had, or another negative errno
  * @err: with the latter
@@ -46,6 +67,7 @@ typedef struct RISCVHartCalls {
     CPUState *cs;
     RISCVSBICall *calls;
     unsigned num;
+    bool synchronize;
     int ret;
     Error *err;
 } RISCVHartCalls;

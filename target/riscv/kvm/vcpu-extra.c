@@ -70,7 +70,8 @@ void kvm_riscv_extra_was_reset(CPUState *cs)
 void kvm_riscv_extra_run(CPUState *cs)
 {
     kvm_riscv_pmu_forget(cs);
-    kvm_riscv_stale_csrs_release();
+    kvm_riscv_vcpu_drop_pages();
+    kvm_riscv_stale_csrs_run();
 }
 
 bool kvm_riscv_extra_pre_save(CPUState *cs, Error **errp)

@@ -16,7 +16,9 @@
 #include "qemu/error-report.h"
 #include "qemu/guest-random.h"
 #include "qemu/timer.h"
+#include "migration/misc.h"
 #include "system/kvm.h"
+#include "system/runstate.h"
 #include "cpu.h"
 #include "compat.h"
 #include "trace/trace-target_riscv_kvm.h"
@@ -200,6 +202,10 @@ static bool ask(Error **errp)
         return false;
     }
     ok = ask_harts(harts, errp);
+    if (ok && migration_is_running()) {
+        kvm_riscv_vcpu_leave_pages();
+        return true;
+    }
     return kvm_riscv_vcpu_end_entries(ok ? errp : NULL) == 0 && ok;
 }
 
@@ -224,6 +230,9 @@ static bool wait_for_reset(void)
     return waits;
 }
 
+/* Why harts could not be asked when the machine stopped, or NULL */
+static Error *failed;
+
 bool kvm_riscv_pmu_ask(Error **errp)
 {
     int64_t began = qemu_clock_get_us(QEMU_CLOCK_REALTIME);
@@ -235,6 +244,10 @@ bool kvm_riscv_pmu_ask(Error **errp)
     /* All are asked at once. */
     if (get_pmu(first_cpu)->asked) {
         return true;
+    }
+    if (failed) {
+        error_propagate(errp, g_steal_pointer(&failed));
+        return false;
     }
     ok = ask(errp);
     wait_for_reset();
@@ -266,10 +279,24 @@ void kvm_riscv_pmu_was_reset(void)
     qemu_cond_broadcast(&reset.done);
 }
 
+/*
+ * The last of all when the machine stops: then harts are asked before the last
+ * of the memory is sent.
+ */
+static void vm_state_change(void *opaque, bool running, RunState state)
+{
+    error_free(failed);
+    failed = NULL;
+    if (state == RUN_STATE_FINISH_MIGRATE) {
+        kvm_riscv_pmu_ask(&failed);
+    }
+}
+
 void kvm_riscv_pmu_init(CPUState *cs)
 {
     if (cs == first_cpu) {
         qemu_cond_init(&reset.done);
+        qemu_add_vm_change_state_handler_prio(vm_state_change, NULL, -1);
     }
     get_pmu(cs)->area = RISCV_PMU_NO_AREA;
 }

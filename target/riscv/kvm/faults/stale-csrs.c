@@ -10,8 +10,9 @@
  * that is moved there and back before it enters the guest runs with what it
  * had before.  A vCPU that the kernel has reset is not concerned, so neither
  * are resets and loads, but only QEMU's own entries into the guest.  Another
- * vCPU is loaded after them on the CPU where the entry was.  Before them, where
- * the guest has run, nobody knows on which CPU that was, so it is on each.
+ * vCPU is loaded around them on the CPU where the entry is.  Where the guest
+ * has run, nobody knows on which CPU that was, so it is loaded on each before;
+ * and once more before the guest goes on, for the thread may have been moved.
  */
 
 #include "qemu/osdep.h"
@@ -42,10 +43,11 @@
 #define MAX_CPUS        (1 << 14)
 #define CPUS_SIZE       CPU_ALLOC_SIZE(MAX_CPUS)
 
-static bool get_cpus(cpu_set_t *cpus)
+/* Of a thread of QEMU's; 0 is the calling one */
+static bool get_cpus(pid_t thread, cpu_set_t *cpus)
 {
     memset(cpus, 0, CPUS_SIZE);
-    return sched_getaffinity(0, CPUS_SIZE, cpus) == 0;
+    return sched_getaffinity(thread, CPUS_SIZE, cpus) == 0;
 }
 
 /* Returns the next CPU from @cpu on, or -1. */
@@ -162,8 +164,12 @@ static void *probe_first(void *opaque)
 static ProbeVM *other;
 /* The CPUs where it was loaded since a vCPU of the guest was in KVM_RUN */
 static cpu_set_t *loaded;
-/* Harts are entered at once; one at a time loads the other vCPU around it. */
-static QemuMutex entry;
+/* Harts are entered at once, and one at a time loads the other vCPU. */
+static QemuMutex loading;
+/* QEMU has had a hart enter the guest since that has run. */
+static bool entered;
+/* QEMU may not choose CPUs of the host for its threads. */
+static bool forbidden;
 
 static RISCVVerdict probe(Error **errp)
 {
@@ -175,7 +181,7 @@ static RISCVVerdict probe(Error **errp)
         error_setg(errp, "no second virtual machine");
         return RISCV_VERDICT_UNKNOWN;
     }
-    if (!get_cpus(cpus)) {
+    if (!get_cpus(0, cpus)) {
         error_setg_errno(errp, errno, "the host's CPUs are not known");
         return RISCV_VERDICT_UNKNOWN;
     }
@@ -219,13 +225,6 @@ void kvm_riscv_stale_csrs_entered(void)
     }
 }
 
-void kvm_riscv_stale_csrs_release(void)
-{
-    kvm_riscv_stale_csrs_entered();
-    g_clear_pointer(&other, probe_vm_free);
-    riscv_fault_stale_csrs.active = false;
-}
-
 typedef struct LoadOther {
     const cpu_set_t *cpus;
     int num;
@@ -242,6 +241,7 @@ static void *load_other(void *opaque)
             continue;
         }
         if (!move_to(cpu)) {
+            forbidden = true;
             warn_report_once("KVM of this kernel can run a hart with CSRs that "
                              "it had before, and QEMU may not choose CPUs of "
                              "the host for a thread to prevent that "
@@ -261,7 +261,7 @@ static void load_others(CPUState *cs)
     LoadOther load = { .cpus = cpus };
     QemuThread thread;
 
-    if (!get_cpus(cpus)) {
+    if (!get_cpus(cs->thread_id, cpus)) {
         return;
     }
     riscv_fault_stale_csrs.active = true;
@@ -277,50 +277,96 @@ static void load_others(CPUState *cs)
 void kvm_riscv_stale_csrs_forget(CPUState *cs)
 {
     if (other) {
-        QEMU_LOCK_GUARD(&entry);
+        QEMU_LOCK_GUARD(&loading);
         load_others(cs);
     }
 }
 
 long kvm_riscv_stale_csrs_begin(void)
 {
-    long began;
-
     if (!other) {
         return 0;
     }
-    qemu_mutex_lock(&entry);
-    began = context_switches();
-    probe_vm_load(other);
-    return began;
+    WITH_QEMU_LOCK_GUARD(&loading) {
+        probe_vm_load(other);
+        entered = true;
+    }
+    return context_switches();
 }
 
-bool kvm_riscv_stale_csrs_end(CPUState *cs, long began, unsigned tries)
+bool kvm_riscv_stale_csrs_end(long began, unsigned tries)
 {
-    bool alone;
+    int cpu = sched_getcpu();
+    bool there = context_switches() == began;
 
     if (!other) {
         return true;
     }
+    QEMU_LOCK_GUARD(&loading);
     riscv_fault_stale_csrs.active = true;
-    alone = probe_vm_load(other) && context_switches() == began;
-    if (!alone && tries >= ENTRIES) {
-        kvm_riscv_stale_csrs_entered();
-        load_others(cs);
-        alone = true;
+    began = context_switches();
+    there &= probe_vm_load(other) && sched_getcpu() == cpu &&
+             context_switches() == began;
+    if (there) {
+        return true;
     }
-    qemu_mutex_unlock(&entry);
-    return alone;
+    kvm_riscv_stale_csrs_entered();
+    /* Else it will be loaded on all of them. */
+    return !forbidden || tries >= ENTRIES;
 }
 
-/* What is known before the guest is stopped need not be found out then. */
+static void *free_other(void *opaque)
+{
+    probe_vm_free(opaque);
+    return NULL;
+}
+
+/* The guest must not go on with the CSRs of an entry. */
+static void end_entries(void)
+{
+    CPUState *cs;
+
+    if (entered) {
+        kvm_riscv_stale_csrs_entered();
+        CPU_FOREACH(cs) {
+            kvm_riscv_stale_csrs_forget(cs);
+        }
+    }
+    entered = false;
+}
+
+void kvm_riscv_stale_csrs_release(void)
+{
+    QemuThread thread;
+
+    /* Migrations keep it, and nobody waits until it has gone: that is slow. */
+    if (migration_is_running()) {
+        return;
+    }
+    end_entries();
+    kvm_riscv_stale_csrs_entered();
+    riscv_fault_stale_csrs.active = false;
+    if (other) {
+        qemu_thread_create(&thread, "riscv-end", free_other,
+                           g_steal_pointer(&other), QEMU_THREAD_DETACHED);
+    }
+}
+
+void kvm_riscv_stale_csrs_run(void)
+{
+    end_entries();
+    kvm_riscv_stale_csrs_entered();
+    kvm_riscv_stale_csrs_release();
+}
+
+/* What is there before the guest is stopped need not be made then. */
 static int migration_event(NotifierWithReturn *notifier, MigrationEvent *event,
                            Error **errp)
 {
-    if (event->type == MIG_EVENT_PRECOPY_SETUP &&
-        kvm_riscv_vcpu_is_reset_whole()) {
-        kvm_riscv_stale_csrs_prepare();
+    if (event->type != MIG_EVENT_PRECOPY_SETUP) {
         kvm_riscv_stale_csrs_release();
+    } else if (kvm_riscv_vcpu_is_reset_whole()) {
+        kvm_riscv_stale_csrs_prepare();
     }
     return 0;
 }
@@ -329,7 +375,7 @@ static void init(void)
 {
     static NotifierWithReturn notifier;
 
-    qemu_mutex_init(&entry);
+    qemu_mutex_init(&loading);
     migration_add_notifier(&notifier, migration_event);
 }
 
@@ -342,8 +388,8 @@ RISCVFault riscv_fault_stale_csrs = {
                  "reads it on the first, where no other came in between",
     .remedy = "another vCPU is loaded, before QEMU has a hart enter the guest "
               "while the machine stands and after that",
-    .cost = "a load after each such entry, and at a save on each CPU where a "
-            "hart may run",
+    .cost = "a load after each such entry, at a save on each CPU where a hart "
+            "may run; a second virtual machine during a migration",
     .probe = probe,
     .init = init,
 };

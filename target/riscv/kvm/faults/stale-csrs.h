@@ -33,15 +33,21 @@ void kvm_riscv_stale_csrs_forget(CPUState *cs);
  * Both load another vCPU on this CPU, so that the entry is not made with the
  * CSRs of the guest, and the guest does not go on with those of the entry.  The
  * end returns false where the thread may have left the CPU of the entry
- * meanwhile: then the entry has to be made again.
+ * meanwhile, and QEMU may not bind another to it: then the entry has to be made
+ * again.
  */
 long kvm_riscv_stale_csrs_begin(void);
-bool kvm_riscv_stale_csrs_end(CPUState *cs, long began, unsigned tries);
+bool kvm_riscv_stale_csrs_end(long began, unsigned tries);
 
 /* To be called, with the BQL held, where a vCPU was in KVM_RUN, or will be. */
 void kvm_riscv_stale_csrs_entered(void);
 
-/* The same where the guest goes on: frees what is not needed meanwhile. */
+/*
+ * Where the guest may go on: another vCPU is loaded on all CPUs of its threads
+ * if there were entries, and what is not needed meanwhile is freed.  A
+ * migration leaves both to kvm_riscv_stale_csrs_run(), for it may not go on.
+ */
 void kvm_riscv_stale_csrs_release(void);
+void kvm_riscv_stale_csrs_run(void);
 
 #endif
