@@ -106,7 +106,7 @@ static void compare_config(const RISCVHartConfig *source, GString *all,
     riscv_hart_config_compare(source, &host, all, advice, rest);
 }
 
-static void shape_loaded(const RISCVAIAShape *source)
+static bool shape_loaded(const RISCVAIAShape *source, Error **errp)
 {
     RISCVHartConfig guest = { };
 
@@ -118,6 +118,7 @@ static void shape_loaded(const RISCVAIAShape *source)
         g_assert(riscv_hart_config_get(&guest, host_config.id[i], &value));
     }
     riscv_hart_config_free(&guest);
+    return true;
 }
 
 static const RISCVAIAShapeOps shape_ops = {

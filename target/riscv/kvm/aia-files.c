@@ -18,8 +18,10 @@
 #include "hw/core/cpu.h"
 #include "trace/trace-target_riscv_kvm.h"
 #include "aia-files.h"
+#include "faults/stale-csrs.h"
 #include "guest-file.h"
 #include "vcpu.h"
+#include "vcpu-enter.h"
 #include "vcpu-pmu.h"
 #include "vcpu-reg.h"
 #include "vcpu-state.h"
@@ -67,6 +69,43 @@ bool kvm_riscv_aia_waits_for_file(CPUState *cs)
     return s && s->mode == KVM_DEV_RISCV_AIA_MODE_HWACCEL &&
            riscv_imsic_is_wide(&s->access, kvm_arch_vcpu_id(cs), &wide,
                                NULL) && !wide;
+}
+
+static void place_file(CPUState *cs, void *opaque)
+{
+    /* Without a file it gets one when it needs it. */
+    kvm_riscv_vcpu_wait_once(cs, INT64_MAX, opaque);
+}
+
+bool kvm_riscv_aia_place_files(Error **errp)
+{
+    RISCVAIAKVMState *s = kvm_riscv_aia_find();
+    g_autoptr(GPtrArray) harts = g_ptr_array_new();
+    g_autoptr(GPtrArray) opaque = g_ptr_array_new();
+    g_autofree Error **err = NULL;
+    bool ok = true;
+    CPUState *cs;
+
+    if (s->mode == KVM_DEV_RISCV_AIA_MODE_EMUL) {
+        return true;
+    }
+    CPU_FOREACH(cs) {
+        g_ptr_array_add(harts, cs);
+    }
+    err = g_new0(Error *, harts->len);
+    for (unsigned i = 0; i < harts->len; i++) {
+        g_ptr_array_add(opaque, &err[i]);
+    }
+    kvm_riscv_vcpu_work(place_file, (CPUState **)harts->pdata, opaque->pdata,
+                        harts->len);
+    kvm_riscv_stale_csrs_entered();
+    for (unsigned i = 0; i < harts->len; i++) {
+        if (err[i]) {
+            error_propagate(ok ? errp : NULL, err[i]);
+            ok = false;
+        }
+    }
+    return ok;
 }
 
 static void forget_saved_file(KVMRISCVVCPU *vcpu)

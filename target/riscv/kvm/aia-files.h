@@ -13,6 +13,14 @@
 int kvm_riscv_aia_widen(void *opaque, uint32_t hart, Error **errp);
 
 /**
+ * kvm_riscv_aia_place_files - get harts their hardware files, if any are free
+ *
+ * On a destination, before there is anything in a file: so none has to be lent
+ * when the guest stands.  With the BQL held, which is released meanwhile.
+ */
+bool kvm_riscv_aia_place_files(Error **errp);
+
+/**
  * kvm_riscv_aia_save_files - read the files of all harts
  *
  * With the BQL held, which is not released.

@@ -20,6 +20,8 @@
 #include "vcpu.h"
 #include "vcpu-config.h"
 #if AIA_FORK
+#include "system/runstate.h"
+#include "aia-files.h"
 #include "vcpu-pmu.h"
 #endif
 
@@ -39,12 +41,17 @@ static bool shape_update(RISCVAIAShape *shape, Error **errp)
     return true;
 }
 
-static void shape_loaded(const RISCVAIAShape *source)
+static bool shape_loaded(const RISCVAIAShape *source, Error **errp)
 {
     kvm_riscv_vcpu_config_loaded(&source->config);
     kvm_riscv_aia_find()->loaded_shape = true;
 #if AIA_FORK
     kvm_riscv_pmu_prepare();
+    /* Here it takes no time of the guest's. */
+    return !runstate_check(RUN_STATE_INMIGRATE) ||
+           kvm_riscv_aia_place_files(errp);
+#else
+    return true;
 #endif
 }
 

@@ -206,9 +206,7 @@ static bool shape_post_load(void *opaque, int version_id, Error **errp)
 
     trace_kvm_riscv_shape_load(s->stream.num_harts, s->stream.mode,
                                ok ? "" : error_get_pretty(*errp));
-    if (ok) {
-        s->ops->loaded(&s->stream);
-    }
+    ok = ok && s->ops->loaded(&s->stream, errp);
     clear_stream(s);
     return ok;
 }

@@ -73,7 +73,7 @@ typedef struct RISCVAIAShape {
  * @has_reg: whether this host has a register of that id
  * @satp_mode: the highest satp.MODE that a guest may use on this host
  * @compare_config: as riscv_hart_config_compare()
- * @loaded: called once the shape of a source has come and fits
+ * @loaded: called once the shape of a source has come and fits; the last word
  */
 typedef struct RISCVAIAShapeOps {
     bool (*update)(RISCVAIAShape *shape, Error **errp);
@@ -81,7 +81,7 @@ typedef struct RISCVAIAShapeOps {
     uint64_t (*satp_mode)(void);
     void (*compare_config)(const RISCVHartConfig *source, GString *all,
                            GString *advice, GString *rest);
-    void (*loaded)(const RISCVAIAShape *source);
+    bool (*loaded)(const RISCVAIAShape *source, Error **errp);
 } RISCVAIAShapeOps;
 
 /**

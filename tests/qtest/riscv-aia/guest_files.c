@@ -366,36 +366,59 @@ static void test_many(void)
     aia_files_free(&f);
 }
 
-/* A load lends files to all harts that need one together. */
-static void test_load(void)
+/* Loads with the harts on @cpus, where @lent_to are lent files, if any. */
+static void load_few(const AIAFiles *f, uint64_t cpus, const char *lent_to)
 {
     static const char event[] = "kvm_riscv_guest_file_lend ";
     g_autofree char *words = NULL;
-    AIAWatched from, to;
     const char *lent;
+    AIAWatched to;
+
+    memset(&to, 0, sizeof(to));
+    aia_watched_start(&to, &few, few.to, "-S -incoming defer" PATIENT
+                      " -trace kvm_riscv_guest_file_lend");
+    aia_bind_harts(to.qts, &few, cpus);
+    aia_incoming(to.qts, f->uri_a);
+    wait_for_migration_complete(to.qts);
+    words = aia_watched_words(&to);
+    lent = strstr(words, event);
+    if (lent_to) {
+        g_assert_nonnull(lent);
+        g_assert_true(g_str_has_prefix(lent + strlen(event), lent_to));
+        g_assert_null(strstr(lent + 1, event));
+    } else {
+        g_assert_null(lent);
+    }
+    aia_cont(to.qts);
+    aia_tick_wait(to.qts, &few, 5);
+    aia_watched_quit(&to);
+}
+
+/*
+ * Harts of a destination get files before it loads where there are any; else
+ * the load lends some to all of them together.
+ */
+static void test_load(void)
+{
+    QTestState *other;
+    AIAWatched from;
     AIAFiles f;
 
+    if (!needs_two_cpus()) {
+        return;
+    }
     aia_files_init(&f);
     memset(&from, 0, sizeof(from));
-    memset(&to, 0, sizeof(to));
     aia_watched_start(&from, &few, few.from, "-S" PATIENT);
     aia_tick_boot(from.qts, &few);
     aia_stop(from.qts);
     g_assert_true(save(&from, f.uri_a));
     aia_watched_quit(&from);
 
-    aia_watched_start(&to, &few, few.to, "-S -incoming defer" PATIENT
-                      " -trace kvm_riscv_guest_file_lend");
-    aia_incoming(to.qts, f.uri_a);
-    wait_for_migration_complete(to.qts);
-    words = aia_watched_words(&to);
-    lent = strstr(words, event);
-    g_assert_nonnull(lent);
-    g_assert_true(g_str_has_prefix(lent + strlen(event), "harts:2, "));
-    g_assert_null(strstr(lent + 1, event));
-    aia_cont(to.qts);
-    aia_tick_wait(to.qts, &few, 5);
-    aia_watched_quit(&to);
+    load_few(&f, CPU_0, NULL);
+    other = aia_take_files();
+    load_few(&f, CPU_1, "harts:2, ");
+    qtest_quit(other);
     aia_files_free(&f);
 }
 
