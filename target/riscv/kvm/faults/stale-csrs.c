@@ -201,8 +201,17 @@ static RISCVVerdict probe(Error **errp)
     return probe.verdict;
 }
 
+/* In a thread of its own, which may be left where it is then. */
+static void *try_to_bind(void *opaque)
+{
+    forbidden = !move_to(sched_getcpu());
+    return NULL;
+}
+
 void kvm_riscv_stale_csrs_prepare(void)
 {
+    QemuThread thread;
+
     if (other ||
         riscv_fault_known(&riscv_fault_stale_csrs) == RISCV_VERDICT_GOOD) {
         return;
@@ -215,6 +224,9 @@ void kvm_riscv_stale_csrs_prepare(void)
         g_clear_pointer(&other, probe_vm_free);
     } else if (!loaded) {
         loaded = g_malloc0(CPUS_SIZE);
+        qemu_thread_create(&thread, "riscv-bind", try_to_bind, NULL,
+                           QEMU_THREAD_JOINABLE);
+        qemu_thread_join(&thread);
     }
 }
 
@@ -241,7 +253,6 @@ static void *load_other(void *opaque)
             continue;
         }
         if (!move_to(cpu)) {
-            forbidden = true;
             warn_report_once("KVM of this kernel can run a hart with CSRs that "
                              "it had before, and QEMU may not choose CPUs of "
                              "the host for a thread to prevent that "
