@@ -75,6 +75,25 @@ static void move_to_the_end(AIAWatched *from, const AIAFiles *f)
     aia_watched_quit(&to);
 }
 
+/*
+ * A migration leaves the pages of QEMU's entries to the guest.  They go when it
+ * goes on, or it is told that they do not.
+ */
+static void keep_pages(AIAWatched *w, const AIAFiles *f)
+{
+    g_autofree char *words = NULL;
+
+    migrate_qmp(w->qts, NULL, f->uri_a, NULL, "{}");
+    g_assert_true(migrated(w->qts));
+    w->fault->guest_only = true;
+    aia_watched_arm(w, KVM_SET_USER_MEMORY_REGION, 0, 0, 1, 1, ENOMEM);
+    qtest_qmp_assert_success(w->qts, "{'execute': 'cont'}");
+    aia_watched_disarm(w);
+    words = aia_watched_words(w);
+    g_assert_nonnull(strstr(words, "the guest has pages of QEMU's from now"));
+    go_on(w);
+}
+
 static void test_save(void)
 {
     g_autoptr(GArray) all = NULL;
@@ -108,6 +127,7 @@ static void test_save(void)
         try_live_save(&w, &f, &g_array_index(few, Access, i),
                       fault_errors[i % FAULT_ERRORS]);
     }
+    keep_pages(&w, &f);
     move_to_the_end(&w, &f);
     aia_files_free(&f);
 }
