@@ -81,7 +81,6 @@ bool kvm_riscv_aia_place_files(Error **errp)
 {
     RISCVAIAKVMState *s = kvm_riscv_aia_find();
     g_autoptr(GPtrArray) harts = g_ptr_array_new();
-    g_autoptr(GPtrArray) opaque = g_ptr_array_new();
     g_autofree Error **err = NULL;
     bool ok = true;
     CPUState *cs;
@@ -93,11 +92,8 @@ bool kvm_riscv_aia_place_files(Error **errp)
         g_ptr_array_add(harts, cs);
     }
     err = g_new0(Error *, harts->len);
-    for (unsigned i = 0; i < harts->len; i++) {
-        g_ptr_array_add(opaque, &err[i]);
-    }
-    kvm_riscv_vcpu_work(place_file, (CPUState **)harts->pdata, opaque->pdata,
-                        harts->len);
+    kvm_riscv_vcpu_work(place_file, (CPUState **)harts->pdata, err,
+                        sizeof(*err), harts->len);
     kvm_riscv_stale_csrs_entered();
     for (unsigned i = 0; i < harts->len; i++) {
         if (err[i]) {

@@ -478,8 +478,8 @@ static void do_work(CPUState *cs, run_on_cpu_data arg)
     }
 }
 
-void kvm_riscv_vcpu_work(RISCVVCPUWork *func, CPUState **cs, void **opaque,
-                         unsigned num)
+void kvm_riscv_vcpu_work(RISCVVCPUWork *func, CPUState **cs, void *opaque,
+                         size_t size, unsigned num)
 {
     g_autofree Work *work = g_new0(Work, num);
     unsigned left = num;
@@ -488,7 +488,7 @@ void kvm_riscv_vcpu_work(RISCVVCPUWork *func, CPUState **cs, void **opaque,
 
     qemu_cond_init(&done);
     for (unsigned i = 0; i < num; i++) {
-        work[i] = (Work) { func, opaque[i], &left, &done };
+        work[i] = (Work) { func, opaque + i * size, &left, &done };
         if (qemu_cpu_is_self(cs[i])) {
             self = i;
         } else {
@@ -522,13 +522,11 @@ static void do_calls(CPUState *cs, void *opaque)
 static void run_calls(RISCVHartCalls *each, unsigned num)
 {
     g_autofree CPUState **cs = g_new(CPUState *, num);
-    g_autofree void **opaque = g_new(void *, num);
 
     for (unsigned i = 0; i < num; i++) {
         cs[i] = each[i].cs;
-        opaque[i] = &each[i];
     }
-    kvm_riscv_vcpu_work(do_calls, cs, opaque, num);
+    kvm_riscv_vcpu_work(do_calls, cs, each, sizeof(*each), num);
 }
 
 /* All harts have failed, for a reason of its own each that has one already. */

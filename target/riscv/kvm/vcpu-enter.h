@@ -27,14 +27,15 @@ void kvm_riscv_vcpu_drop_pages(void);
 /**
  * kvm_riscv_vcpu_work - have vCPUs' threads do something, all at once
  * @func: without the BQL, so nothing in it may be another vCPU's
- * @cs, @opaque: @num vCPUs, and what each is given
+ * @cs: @num vCPUs
+ * @opaque: as many elements of @size bytes, of which each is given its own
  *
  * While the machine stands, with the BQL held, which is released meanwhile.
  * One may be that of this thread.
  */
 typedef void RISCVVCPUWork(CPUState *cs, void *opaque);
-void kvm_riscv_vcpu_work(RISCVVCPUWork *func, CPUState **cs, void **opaque,
-                         unsigned num);
+void kvm_riscv_vcpu_work(RISCVVCPUWork *func, CPUState **cs, void *opaque,
+                         size_t size, unsigned num);
 
 /**
  * struct RISCVSBICall - a call of the SBI, and what it has answered

@@ -208,8 +208,8 @@ static void wait_until_cancelled(QTestState *qts)
         g_assert_cmpstr(status, !=, "completed");
         over = g_str_equal(status, "cancelled") ||
                g_str_equal(status, "failed");
-        if (!over && g_get_monotonic_time() >= end) {
-            g_error("not cancelled: %s", status);
+        if (g_get_monotonic_time() >= end) {
+            g_error("not cancelled in time: %s", status);
         }
         g_usleep(1000);
     }

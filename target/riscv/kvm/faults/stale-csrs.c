@@ -344,6 +344,7 @@ static void end_entries(void)
         }
     }
     entered = false;
+    kvm_riscv_stale_csrs_entered();
 }
 
 void kvm_riscv_stale_csrs_release(void)
@@ -355,7 +356,6 @@ void kvm_riscv_stale_csrs_release(void)
         return;
     }
     end_entries();
-    kvm_riscv_stale_csrs_entered();
     riscv_fault_stale_csrs.active = false;
     if (other) {
         qemu_thread_create(&thread, "riscv-end", free_other,
@@ -366,7 +366,6 @@ void kvm_riscv_stale_csrs_release(void)
 void kvm_riscv_stale_csrs_run(void)
 {
     end_entries();
-    kvm_riscv_stale_csrs_entered();
     kvm_riscv_stale_csrs_release();
 }
 
