@@ -98,8 +98,8 @@ static bool fails(unsigned long request, const void *arg)
 static __thread int put_to = -1;
 /* Whether the next is an entry of QEMU's own, which is not in RAM */
 static __thread bool entry;
-/* The host CPU where it has left KVM_RUN */
-static __thread int left_on = -1;
+/* Whether it has been in KVM_RUN */
+static __thread bool ran;
 
 static struct kvm_run *map_run(int vcpu)
 {
@@ -149,43 +149,58 @@ static void load_only(int vcpu)
     pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
-static void there_and_back(int vcpu)
+/*
+ * The last of a thread's CPUs: a hart that is bound to the first one is loaded
+ * there, which hides what the kernel forgets.
+ */
+static int last_cpu(const cpu_set_t *cpus)
 {
-    cpu_set_t cpus, back, other;
+    int cpu = CPU_SETSIZE - 1;
 
-    CPU_ZERO(&back);
-    CPU_SET(left_on, &back);
-    if (sched_getaffinity(0, sizeof(cpus), &cpus)) {
-        return;
+    while (cpu >= 0 && !CPU_ISSET(cpu, cpus)) {
+        cpu--;
     }
-    CPU_XOR(&other, &cpus, &back);
-    if (CPU_ISSET(left_on, &cpus) && CPU_COUNT(&other) &&
-        set_affinity(&other) == 0) {
-        load_only(vcpu);
-        set_affinity(&back);
-        set_affinity(&cpus);
-        qatomic_inc(&control->moved);
+    return cpu;
+}
+
+static void put_reg(int vcpu, const struct kvm_one_reg *reg)
+{
+    if ((reg->id & KVM_REG_RISCV_TYPE_MASK) == KVM_REG_RISCV_CSR) {
+        put_to = vcpu;
+    }
+    if (reg->id == RISCV_PC) {
+        entry = *(const uint64_t *)(uintptr_t)reg->addr < RAM_START;
     }
 }
 
-static void may_move(int fd, unsigned long request, const void *arg)
+/*
+ * KVM_RUN on the last CPU where the thread may run, for which the vCPU comes
+ * from another one if CSRs were put since it was there.
+ */
+static int run_moved(int vcpu, unsigned long request, void *arg)
 {
-    const struct kvm_one_reg *reg = arg;
+    cpu_set_t cpus, last, other;
+    bool put = put_to == vcpu && ran;
+    int ret;
 
-    if (request == KVM_SET_ONE_REG) {
-        if ((reg->id & KVM_REG_RISCV_TYPE_MASK) == KVM_REG_RISCV_CSR) {
-            put_to = fd;
-        }
-        if (reg->id == RISCV_PC) {
-            entry = *(const uint64_t *)(uintptr_t)reg->addr < RAM_START;
-        }
-    } else if (request == KVM_RUN && put_to == fd) {
-        put_to = -1;
+    put_to = -1;
+    ran = true;
+    if (sched_getaffinity(0, sizeof(cpus), &cpus) || CPU_COUNT(&cpus) < 2 ||
         /* What QEMU can do after its entry works only where it is not moved. */
-        if (left_on >= 0 && !(entry && control->confines)) {
-            there_and_back(fd);
-        }
+        (entry && control->confines)) {
+        return syscall(SYS_ioctl, vcpu, request, arg);
     }
+    CPU_ZERO(&last);
+    CPU_SET(last_cpu(&cpus), &last);
+    CPU_XOR(&other, &cpus, &last);
+    if (put && set_affinity(&other) == 0) {
+        load_only(vcpu);
+        qatomic_inc(&control->moved);
+    }
+    set_affinity(&last);
+    ret = syscall(SYS_ioctl, vcpu, request, arg);
+    set_affinity(&cpus);
+    return ret;
 }
 
 static bool leaves(const struct kvm_run *run)
@@ -304,22 +319,23 @@ int ioctl(int fd, unsigned long request, ...)
         errno = control->error;
         return -1;
     }
-    if (control->moves) {
-        may_move(fd, (uint32_t)request, arg);
+    if (control->moves && (uint32_t)request == KVM_SET_ONE_REG) {
+        put_reg(fd, arg);
     }
     if (counts && control->watches && (uint32_t)request == KVM_RUN) {
         watch_run();
     }
-    ret = syscall(SYS_ioctl, fd, request, arg);
+    if (control->moves && (uint32_t)request == KVM_RUN) {
+        ret = run_moved(fd, request, arg);
+    } else {
+        ret = syscall(SYS_ioctl, fd, request, arg);
+    }
     note_vm(fd, (uint32_t)request, arg, ret);
     if (ret == 0 && (uint32_t)request == KVM_SET_MP_STATE) {
         waits = *(uint32_t *)arg == KVM_MP_STATE_STOPPED;
     }
-    if ((uint32_t)request == KVM_RUN) {
-        left_on = sched_getcpu();
-        if (control->holds && ret == 0) {
-            hold_leaving(fd);
-        }
+    if ((uint32_t)request == KVM_RUN && control->holds && ret == 0) {
+        hold_leaving(fd);
     }
     return ret;
 }

@@ -36,8 +36,8 @@ typedef struct FaultRun {
  * @calls: the library's: how many have counted
  * @failed: the library's: how many of them were to fail
  * @heap: the library's: bytes that malloc() had given out at the last of those
- * @moves: whether a vCPU whose CSRs were put is loaded on another host CPU than
- *     the one where it last left KVM_RUN, and goes back there, before it runs
+ * @moves: whether a vCPU is in KVM_RUN on the last CPU of the host where its
+ *     thread may run, and on another one before, if its CSRs were put
  * @moved: the library's: how often that was so
  * @confines: whether QEMU's threads may not choose their CPUs of the host; with
  *     it @moves spares QEMU's own entries into the guest
