@@ -67,14 +67,14 @@ static bool riscv_aplic_kvm_needed(void *opaque)
 
 static const VMStateDescription vmstate_riscv_aplic_kvm = {
     .name = "riscv_aplic_kvm",
-    .version_id = 1,
-    .minimum_version_id = 1,
+    .version_id = 2,
+    .minimum_version_id = 2,
     .priority = MIG_PRI_RISCV_APLIC,
     .needed = riscv_aplic_kvm_needed,
     VMSTATE_PRE_SAVE(riscv_aplic_kvm_pre_save),
     VMSTATE_POST_LOAD(riscv_aplic_kvm_post_load),
     .fields = (const VMStateField[]) {
-        VMSTATE_STRUCT(regs, RISCVAPLICKVMState, 1, vmstate_riscv_aplic_regs,
+        VMSTATE_STRUCT(regs, RISCVAPLICKVMState, 2, vmstate_riscv_aplic_regs,
                        RISCVAPLICRegs),
         VMSTATE_END_OF_LIST()
     }

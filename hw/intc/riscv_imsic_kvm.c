@@ -51,15 +51,15 @@ VMSTATE_POST_LOAD_HOOK(riscv_imsic_kvm_post_load)
 
 static const VMStateDescription vmstate_riscv_imsic_kvm = {
     .name = "riscv_imsic_kvm",
-    .version_id = 1,
-    .minimum_version_id = 1,
+    .version_id = 2,
+    .minimum_version_id = 2,
     .priority = MIG_PRI_RISCV_IMSIC,
     VMSTATE_PRE_SAVE(riscv_imsic_kvm_pre_save),
     VMSTATE_POST_LOAD(riscv_imsic_kvm_post_load),
     .fields = (const VMStateField[]) {
         RISCV_VMSTATE_EQUAL(parent_obj.hartid, RISCVIMSICKVMState,
                             "The hart ids must be the same."),
-        VMSTATE_STRUCT(regs, RISCVIMSICKVMState, 1, vmstate_riscv_imsic_regs,
+        VMSTATE_STRUCT(regs, RISCVIMSICKVMState, 2, vmstate_riscv_imsic_regs,
                        RISCVIMSICRegs),
         VMSTATE_END_OF_LIST()
     }

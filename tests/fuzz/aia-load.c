@@ -42,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else if (h->flags & WITH_VCPU) {
         load_vcpu(h, f, &in);
     } else {
-        load_aia(h, f, &in);
+        load_aia(h, f);
     }
     qemu_fclose(f);
     return 0;

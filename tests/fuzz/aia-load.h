@@ -49,15 +49,21 @@ QEMUFile *open_file(QIOChannelBuffer **buffer, const Input *in);
 bool load_state(QEMUFile *f, const VMStateDescription *vmsd, void *opaque);
 void save_state(QEMUFile *f, const VMStateDescription *vmsd, void *opaque);
 
-/* Reads a section and the footer that savevm.c would look for. */
+/*
+ * Reads a section and the footer that savevm.c would look for.  If @in is given
+ * the section is saved as it came, and @in goes on behind it.
+ */
 bool read_section(QEMUFile *f, Input *in, const VMStateDescription *vmsd,
                   void *opaque);
+
+/* Saves @from and loads that to @to. */
+void pass_state(const VMStateDescription *vmsd, void *from, void *to);
 
 /* Registers that kernels list, and the place of one in a list, or its end */
 extern const RISCVRegList listed;
 uint32_t find_reg(const RISCVRegList *list, uint64_t id);
 
-void load_aia(const Header *h, QEMUFile *f, Input *in);
+void load_aia(const Header *h, QEMUFile *f);
 void load_vcpu(const Header *h, QEMUFile *f, Input *in);
 void load_shape(const Header *h, QEMUFile *f, const Input *in);
 

@@ -23,10 +23,10 @@ typedef struct APLIC {
 
 static const VMStateDescription vmstate_aplic = {
     .name = "riscv_aplic_kvm",
-    .version_id = 1,
-    .minimum_version_id = 1,
+    .version_id = 2,
+    .minimum_version_id = 2,
     .fields = (const VMStateField[]) {
-        VMSTATE_STRUCT(regs, APLIC, 1, vmstate_riscv_aplic_regs,
+        VMSTATE_STRUCT(regs, APLIC, 2, vmstate_riscv_aplic_regs,
                        RISCVAPLICRegs),
         VMSTATE_END_OF_LIST()
     }
@@ -39,11 +39,11 @@ typedef struct IMSIC {
 
 static const VMStateDescription vmstate_imsic = {
     .name = "riscv_imsic_kvm",
-    .version_id = 1,
-    .minimum_version_id = 1,
+    .version_id = 2,
+    .minimum_version_id = 2,
     .fields = (const VMStateField[]) {
         VMSTATE_UINT32_EQUAL(hartid, IMSIC, "The hart ids must be the same."),
-        VMSTATE_STRUCT(regs, IMSIC, 1, vmstate_riscv_imsic_regs,
+        VMSTATE_STRUCT(regs, IMSIC, 2, vmstate_riscv_imsic_regs,
                        RISCVIMSICRegs),
         VMSTATE_END_OF_LIST()
     }
@@ -287,18 +287,21 @@ static void load_expected_file(RISCVAIAModel *e, uint32_t hart,
  * APLIC
  */
 
-/* Whether @m, in which @regs were loaded, saves them so. */
+/* Whether @m, in which @regs were loaded, saves them so, and sends them so. */
 static bool saves_aplic(RISCVAIAModel *m, const RISCVAPLICRegs *regs)
 {
     uint32_t driven[DRIVEN_WORDS] = { };
     size_t per_source = regs->num_sources * sizeof(uint32_t);
     size_t per_word = regs->num_words * sizeof(uint32_t);
-    RISCVAPLICRegs saved;
+    RISCVAPLICRegs read, saved;
     bool same;
 
     riscv_aia_model_get_wires(m, driven);
+    riscv_aplic_regs_init(&read, m->shape.num_sources);
     riscv_aplic_regs_init(&saved, m->shape.num_sources);
-    riscv_aplic_regs_save(&m->access, &saved, driven, &error_abort);
+    riscv_aplic_regs_save(&m->access, &read, driven, &error_abort);
+    pass_state(&vmstate_riscv_aplic_regs, &read, &saved);
+    riscv_aplic_regs_free(&read);
     /* It is off yet. */
     same = (saved.domaincfg | (regs->domaincfg & AIA_APLIC_DOMAINCFG_IE)) ==
            regs->domaincfg &&
@@ -323,13 +326,13 @@ static void assert_no_aplic_holds(const RISCVAIAModel *m,
 }
 
 static bool load_aplic(RISCVAIAModel *m, RISCVAIAModel *e, APLIC *aplic,
-                       QEMUFile *f, Input *in)
+                       QEMUFile *f)
 {
     uint32_t driven[DRIVEN_WORDS] = { }, accesses = m->accesses;
     Error *err = NULL;
     bool fresh;
 
-    if (!read_section(f, in, &vmstate_aplic, aplic)) {
+    if (!read_section(f, NULL, &vmstate_aplic, aplic)) {
         return false;
     }
     if (!riscv_aplic_regs_check(&aplic->regs, &err)) {
@@ -356,12 +359,14 @@ static bool load_aplic(RISCVAIAModel *m, RISCVAIAModel *e, APLIC *aplic,
 static bool saves_file(RISCVAIAModel *m, uint32_t hart,
                        const RISCVIMSICRegs *regs)
 {
-    RISCVIMSICRegs saved;
+    RISCVIMSICRegs read, saved;
     Error *err = NULL;
     bool same;
 
+    riscv_imsic_regs_init(&read, m->shape.num_ids);
     riscv_imsic_regs_init(&saved, m->shape.num_ids);
-    if (riscv_imsic_regs_save(&m->access, hart, false, &saved, &err)) {
+    if (riscv_imsic_regs_save(&m->access, hart, false, &read, &err)) {
+        pass_state(&vmstate_riscv_imsic_regs, &read, &saved);
         same = saved.eidelivery == regs->eidelivery &&
                saved.eithreshold == regs->eithreshold;
         for (uint32_t w = 0; w < regs->num_words; w++) {
@@ -378,6 +383,7 @@ static bool saves_file(RISCVAIAModel *m, uint32_t hart,
         g_assert_cmpuint(m->free_files[WIDEN_CPU], ==, 0);
         same = true;
     }
+    riscv_imsic_regs_free(&read);
     riscv_imsic_regs_free(&saved);
     return same;
 }
@@ -413,12 +419,12 @@ static void check_not_taken_over(RISCVAIAModel *m, uint32_t hart,
 }
 
 static bool load_file(RISCVAIAModel *m, RISCVAIAModel *e, IMSIC *imsic,
-                      bool clear, QEMUFile *f, Input *in)
+                      bool clear, QEMUFile *f)
 {
     uint32_t hart = imsic->hartid, accesses = m->accesses;
     Error *err = NULL;
 
-    if (!read_section(f, in, &vmstate_imsic, imsic)) {
+    if (!read_section(f, NULL, &vmstate_imsic, imsic)) {
         return false;
     }
     if (!riscv_imsic_regs_check(&imsic->regs, hart, &err)) {
@@ -454,7 +460,7 @@ static void evaluate(RISCVAIAModel *m)
     }
 }
 
-void load_aia(const Header *h, QEMUFile *f, Input *in)
+void load_aia(const Header *h, QEMUFile *f)
 {
     g_autoptr(RISCVAIAModel) m = destination(h);
     g_autoptr(RISCVAIAModel) e = copy_model(m);
@@ -463,7 +469,7 @@ void load_aia(const Header *h, QEMUFile *f, Input *in)
 
     riscv_aplic_regs_init(&aplic.regs, m->shape.num_sources);
     if (h->flags & WITH_APLIC) {
-        ok = load_aplic(m, e, &aplic, f, in);
+        ok = load_aplic(m, e, &aplic, f);
     }
     for (uint32_t hart = 0; h->flags & WITH_IMSIC &&
                             hart < m->shape.num_harts && ok; hart++) {
@@ -471,7 +477,7 @@ void load_aia(const Header *h, QEMUFile *f, Input *in)
 
         riscv_imsic_regs_init(&imsic.regs, m->shape.num_ids);
         ok = load_file(m, e, &imsic,
-                       (aplic.regs.genmsi & 32) || (h->flags & USED), f, in);
+                       (aplic.regs.genmsi & 32) || (h->flags & USED), f);
         riscv_imsic_regs_free(&imsic.regs);
     }
     if (ok) {

@@ -85,6 +85,24 @@ bool read_section(QEMUFile *f, Input *in, const VMStateDescription *vmsd,
     if (!load_state(f, vmsd, opaque) || qemu_get_byte(f) != FOOTER) {
         return false;
     }
-    take_saved(in, vmsd, opaque);
+    if (in) {
+        take_saved(in, vmsd, opaque);
+    }
     return true;
+}
+
+void pass_state(const VMStateDescription *vmsd, void *from, void *to)
+{
+    QIOChannelBuffer *buffer;
+    QEMUFile *f = open_file(&buffer, NULL);
+    g_autofree uint8_t *data = NULL;
+    Input in;
+
+    save_state(f, vmsd, from);
+    data = g_memdup2(buffer->data, buffer->usage);
+    in = (Input) { data, buffer->usage };
+    qemu_fclose(f);
+    f = open_file(&buffer, &in);
+    g_assert(load_state(f, vmsd, to));
+    qemu_fclose(f);
 }

@@ -220,7 +220,7 @@ class Moves(CrossHostTest):
     """There and back."""
 
     def test_auto_4_harts_from_stable(self):
-        """Also how many accesses to the AIA that takes, on each kernel."""
+        """Also what that costs on each kernel: accesses to the AIA, bytes."""
         self.there_and_back('stable', 'testing', arrived=self.count_accesses,
                             aia='auto', harts=4, devices=accesses.TRACES)
 
@@ -236,6 +236,7 @@ class Moves(CrossHostTest):
             there.snapshot(command)
         self.check_accesses(there, there.traces(), 'load',
                             accesses.most_of_loadvm)
+        self.check_bytes(there)
         there.qmp('cont')
 
     def check_accesses(self, guest, text, way, most_of):
@@ -243,6 +244,19 @@ class Moves(CrossHostTest):
         print(f'# {guest.host.name}: {found} accesses for a {way}, '
               f'{most_of.__name__}: {most}')
         self.assertLessEqual(found, most)
+
+    def check_bytes(self, guest):
+        stream = os.path.join(guest.host.share, 'stream')
+        guests.send(guest, 'file:/share/stream')
+        with open(stream, 'rb') as f:
+            data = f.read()
+        os.unlink(stream)
+        guest.traces()
+        for name, most in accesses.MOST_BYTES.items():
+            found = accesses.section_bytes(data, name)
+            print(f'# {guest.host.name}: {name}: {found} bytes')
+            self.assertEqual(len(found), guest.harts if 'imsic' in name else 1)
+            self.assertLess(max(found), most)
 
     def test_hwaccel_3_harts_from_testing(self):
         self.there_and_back('testing', 'stable', aia='hwaccel', harts=3)

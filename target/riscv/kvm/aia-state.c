@@ -6,38 +6,122 @@
 
 #include "qemu/osdep.h"
 #include "qemu/bitops.h"
+#include "qemu/host-utils.h"
 #include "qapi/error.h"
 #include "aia-state.h"
 
 #define WORD_BITS 32
 
+static bool source_bit(const uint32_t *words, uint32_t source)
+{
+    return words[source / WORD_BITS] & BIT(source % WORD_BITS);
+}
+
+/* Whether bits are only set for sources that there are. */
+static bool is_within(const RISCVAPLICRegs *regs, const uint32_t *words)
+{
+    uint32_t last = regs->num_words - 1;
+
+    return !(words[0] & 1) &&
+           !(words[last] & ~(uint32_t)MAKE_64BIT_MASK(0, regs->num_sources + 1 -
+                                                      last * WORD_BITS));
+}
+
+/* A majority vote: what more than half of the sources have, or what one has */
+static uint32_t usual_target(const RISCVAPLICRegs *regs)
+{
+    uint32_t usual = 0, lead = 0;
+
+    for (uint32_t i = 0; i < regs->num_sources; i++) {
+        if (!lead) {
+            usual = regs->target[i];
+        }
+        lead += regs->target[i] == usual ? 1 : -1;
+    }
+    return usual;
+}
+
+static int aplic_regs_pre_save(void *opaque)
+{
+    RISCVAPLICRegs *regs = opaque;
+    RISCVAPLICSent *sent = &regs->sent;
+
+    sent->usual_target = usual_target(regs);
+    sent->num = 0;
+    memset(sent->sources, 0, regs->num_words * sizeof(uint32_t));
+    for (uint32_t i = 0; i < regs->num_sources; i++) {
+        uint32_t source = i + 1;
+
+        if (regs->sourcecfg[i] == AIA_SM_INACTIVE &&
+            regs->target[i] == sent->usual_target) {
+            continue;
+        }
+        sent->sources[source / WORD_BITS] |= BIT(source % WORD_BITS);
+        sent->sourcecfg[sent->num] = regs->sourcecfg[i];
+        sent->target[sent->num++] = regs->target[i];
+    }
+    return 0;
+}
+
+static bool aplic_sent_ok(void *opaque, int version_id)
+{
+    RISCVAPLICRegs *regs = opaque;
+    uint32_t num = 0;
+
+    for (uint32_t w = 0; w < regs->num_words; w++) {
+        num += ctpop32(regs->sent.sources[w]);
+    }
+    return is_within(regs, regs->sent.sources) && regs->sent.num == num;
+}
+
+static int aplic_regs_post_load(void *opaque, int version_id)
+{
+    RISCVAPLICRegs *regs = opaque;
+    const RISCVAPLICSent *sent = &regs->sent;
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < regs->num_sources; i++) {
+        if (source_bit(sent->sources, i + 1)) {
+            regs->sourcecfg[i] = sent->sourcecfg[n];
+            regs->target[i] = sent->target[n++];
+        } else {
+            regs->sourcecfg[i] = AIA_SM_INACTIVE;
+            regs->target[i] = sent->usual_target;
+        }
+    }
+    return 0;
+}
+
 const VMStateDescription vmstate_riscv_aplic_regs = {
     .name = "riscv_aplic_regs",
-    .version_id = 1,
-    .minimum_version_id = 1,
+    .version_id = 2,
+    .minimum_version_id = 2,
+    .pre_save = aplic_regs_pre_save,
+    .post_load = aplic_regs_post_load,
     .fields = (const VMStateField[]) {
         RISCV_VMSTATE_EQUAL(num_sources, RISCVAPLICRegs,
                             "The number of APLIC sources must be the same."),
         VMSTATE_UINT32(domaincfg, RISCVAPLICRegs),
         VMSTATE_UINT32(genmsi, RISCVAPLICRegs),
-        VMSTATE_VARRAY_UINT32(sourcecfg, RISCVAPLICRegs, num_sources, 0,
-                              vmstate_info_uint32, uint32_t),
-        VMSTATE_VARRAY_UINT32(target, RISCVAPLICRegs, num_sources, 0,
-                              vmstate_info_uint32, uint32_t),
         VMSTATE_VARRAY_UINT32(pending, RISCVAPLICRegs, num_words, 0,
                               vmstate_info_uint32, uint32_t),
         VMSTATE_VARRAY_UINT32(enabled, RISCVAPLICRegs, num_words, 0,
                               vmstate_info_uint32, uint32_t),
         VMSTATE_VARRAY_UINT32(input, RISCVAPLICRegs, num_words, 0,
                               vmstate_info_uint32, uint32_t),
+        VMSTATE_UINT32(sent.usual_target, RISCVAPLICRegs),
+        VMSTATE_VARRAY_UINT32(sent.sources, RISCVAPLICRegs, num_words, 0,
+                              vmstate_info_uint32, uint32_t),
+        VMSTATE_UINT32(sent.num, RISCVAPLICRegs),
+        VMSTATE_VALIDATE("number of APLIC sources with a mode or a target",
+                         aplic_sent_ok),
+        VMSTATE_VARRAY_UINT32(sent.sourcecfg, RISCVAPLICRegs, sent.num, 0,
+                              vmstate_info_uint8, uint8_t),
+        VMSTATE_VARRAY_UINT32(sent.target, RISCVAPLICRegs, sent.num, 0,
+                              vmstate_info_uint32, uint32_t),
         VMSTATE_END_OF_LIST()
     }
 };
-
-static bool source_bit(const uint32_t *words, uint32_t source)
-{
-    return words[source / WORD_BITS] & BIT(source % WORD_BITS);
-}
 
 /* Whether a source has what an inactive one may not take */
 static bool has_bits(const RISCVAPLICRegs *regs, uint32_t source)
@@ -79,6 +163,9 @@ void riscv_aplic_regs_init(RISCVAPLICRegs *regs, uint32_t num_sources)
     regs->pending = g_new0(uint32_t, regs->num_words);
     regs->enabled = g_new0(uint32_t, regs->num_words);
     regs->input = g_new0(uint32_t, regs->num_words);
+    regs->sent.sources = g_new0(uint32_t, regs->num_words);
+    regs->sent.sourcecfg = g_new0(uint8_t, num_sources);
+    regs->sent.target = g_new0(uint32_t, num_sources);
 }
 
 void riscv_aplic_regs_free(RISCVAPLICRegs *regs)
@@ -88,6 +175,9 @@ void riscv_aplic_regs_free(RISCVAPLICRegs *regs)
     g_free(regs->pending);
     g_free(regs->enabled);
     g_free(regs->input);
+    g_free(regs->sent.sources);
+    g_free(regs->sent.sourcecfg);
+    g_free(regs->sent.target);
 }
 
 /* The wire's level, of which a register shows the rectified value. */
@@ -141,10 +231,6 @@ bool riscv_aplic_regs_save(const RISCVAIAAccess *aia, RISCVAPLICRegs *regs,
 
 bool riscv_aplic_regs_check(const RISCVAPLICRegs *regs, Error **errp)
 {
-    uint32_t last = regs->num_words - 1;
-    uint32_t beyond = ~(uint32_t)MAKE_64BIT_MASK(0, regs->num_sources + 1 -
-                                                 last * WORD_BITS);
-
     if ((regs->domaincfg & ~AIA_APLIC_DOMAINCFG_IE) !=
         AIA_APLIC_DOMAINCFG_FIXED) {
         error_setg(errp, "APLIC: domaincfg 0x%08x is not 0x%08x, with or "
@@ -177,9 +263,8 @@ bool riscv_aplic_regs_check(const RISCVAPLICRegs *regs, Error **errp)
                    regs->genmsi);
         return false;
     }
-    if (((regs->pending[0] | regs->enabled[0] | regs->input[0]) & 1) ||
-        ((regs->pending[last] | regs->enabled[last] | regs->input[last]) &
-         beyond)) {
+    if (!is_within(regs, regs->pending) || !is_within(regs, regs->enabled) ||
+        !is_within(regs, regs->input)) {
         error_setg(errp, "APLIC: a source outside of 1 to %u is pending, "
                    "enabled or asserted", regs->num_sources);
         return false;

@@ -89,11 +89,31 @@ typedef struct RISCVAIAAccess {
 } RISCVAIAAccess;
 
 /**
+ * struct RISCVAPLICSent - the modes and targets that are in the stream
+ *
+ * A source that is not is inactive, with the target that most of them have:
+ * Linux gives each source one when it boots, and uses few.
+ *
+ * @usual_target: of the sources that are not there
+ * @num: how many are
+ * @sources: which, one bit per source
+ * @sourcecfg, @target: of the nth of them at [n]
+ */
+typedef struct RISCVAPLICSent {
+    uint32_t usual_target;
+    uint32_t num;
+    uint32_t *sources;
+    uint8_t *sourcecfg;
+    uint32_t *target;
+} RISCVAPLICSent;
+
+/**
  * struct RISCVAPLICRegs - what an APLIC domain holds
  *
  * @sourcecfg, @target: of source i + 1 at [i]
  * @pending, @enabled, @input: one bit per source, bit 0 unused; @input is the
  *     level of the wire, before it is rectified
+ * @sent: of vmstate_riscv_aplic_regs
  */
 typedef struct RISCVAPLICRegs {
     uint32_t num_sources;
@@ -105,12 +125,15 @@ typedef struct RISCVAPLICRegs {
     uint32_t *pending;
     uint32_t *enabled;
     uint32_t *input;
+    RISCVAPLICSent sent;
 } RISCVAPLICRegs;
 
 /**
  * struct RISCVIMSICRegs - what one interrupt file holds
  *
  * @eip, @eie: one bit per identity, bit 0 unused; an even number of words
+ * @num_sent: of vmstate_riscv_imsic_regs: words of each in the stream, the
+ *     rest is 0
  */
 typedef struct RISCVIMSICRegs {
     uint32_t num_words;
@@ -118,9 +141,13 @@ typedef struct RISCVIMSICRegs {
     uint32_t eithreshold;
     uint32_t *eip;
     uint32_t *eie;
+    uint32_t num_sent;
 } RISCVIMSICRegs;
 
-/* As docs/wire-format.md has them; the section around them is the device's. */
+/*
+ * As docs/wire-format.md has them; the section around them is the device's.
+ * For an APLIC that riscv_aplic_regs_check() refuses there is no room.
+ */
 extern const VMStateDescription vmstate_riscv_aplic_regs;
 extern const VMStateDescription vmstate_riscv_imsic_regs;
 
@@ -136,7 +163,7 @@ void riscv_aplic_regs_free(RISCVAPLICRegs *regs);
 bool riscv_aplic_regs_save(const RISCVAIAAccess *aia, RISCVAPLICRegs *regs,
                            const uint32_t *driven, Error **errp);
 
-/* Refuses @regs that no APLIC of this shape can hold; sets nothing. */
+/* Refuses @regs that no APLIC of this shape can hold, on both sides. */
 bool riscv_aplic_regs_check(const RISCVAPLICRegs *regs, Error **errp);
 
 /**

@@ -254,7 +254,8 @@ bool kvm_riscv_aia_save_aplic(RISCVAIAKVMState *s, RISCVAPLICRegs *regs,
     }
 #endif
     cost = kvm_riscv_aia_begin(s);
-    ok = kvm_riscv_aia_peek_aplic(s, regs, errp);
+    ok = kvm_riscv_aia_peek_aplic(s, regs, errp) &&
+         riscv_aplic_regs_check(regs, errp);
     cost = kvm_riscv_aia_since(s, &cost);
     trace_kvm_riscv_aia_save_aplic(regs->num_sources, regs->domaincfg,
                                    cost.accesses, cost.us, why(ok, errp));

@@ -11,18 +11,51 @@
 
 #define WORD_BITS 32
 
+static int imsic_regs_pre_save(void *opaque)
+{
+    RISCVIMSICRegs *regs = opaque;
+
+    regs->num_sent = regs->num_words;
+    while (regs->num_sent && !regs->eip[regs->num_sent - 1] &&
+           !regs->eie[regs->num_sent - 1]) {
+        regs->num_sent--;
+    }
+    return 0;
+}
+
+static bool imsic_sent_ok(void *opaque, int version_id)
+{
+    RISCVIMSICRegs *regs = opaque;
+
+    return regs->num_sent <= regs->num_words;
+}
+
+static int imsic_regs_post_load(void *opaque, int version_id)
+{
+    RISCVIMSICRegs *regs = opaque;
+    size_t bytes = (regs->num_words - regs->num_sent) * sizeof(uint32_t);
+
+    memset(&regs->eip[regs->num_sent], 0, bytes);
+    memset(&regs->eie[regs->num_sent], 0, bytes);
+    return 0;
+}
+
+/* The shape has seen to it that the number of identities is the same. */
 const VMStateDescription vmstate_riscv_imsic_regs = {
     .name = "riscv_imsic_regs",
-    .version_id = 1,
-    .minimum_version_id = 1,
+    .version_id = 2,
+    .minimum_version_id = 2,
+    .pre_save = imsic_regs_pre_save,
+    .post_load = imsic_regs_post_load,
     .fields = (const VMStateField[]) {
-        RISCV_VMSTATE_EQUAL(num_words, RISCVIMSICRegs,
-                            "The number of identities must be the same."),
         VMSTATE_UINT32(eidelivery, RISCVIMSICRegs),
         VMSTATE_UINT32(eithreshold, RISCVIMSICRegs),
-        VMSTATE_VARRAY_UINT32(eip, RISCVIMSICRegs, num_words, 0,
+        VMSTATE_UINT32(num_sent, RISCVIMSICRegs),
+        VMSTATE_VALIDATE("number of words of an interrupt file",
+                         imsic_sent_ok),
+        VMSTATE_VARRAY_UINT32(eip, RISCVIMSICRegs, num_sent, 0,
                               vmstate_info_uint32, uint32_t),
-        VMSTATE_VARRAY_UINT32(eie, RISCVIMSICRegs, num_words, 0,
+        VMSTATE_VARRAY_UINT32(eie, RISCVIMSICRegs, num_sent, 0,
                               vmstate_info_uint32, uint32_t),
         VMSTATE_END_OF_LIST()
     }

@@ -233,7 +233,7 @@ static bool shape_num_config_ok(void *opaque, int version_id)
 #if AIA_FORK
 static bool shape_is_whole(void *opaque, int version_id)
 {
-    return version_id >= 3;
+    return version_id >= 4;
 }
 #endif
 
@@ -245,11 +245,11 @@ static bool shape_is_whole(void *opaque, int version_id)
 
 static const VMStateDescription vmstate_riscv_aia_shape = {
     .name = "riscv_aia_shape",
-    .version_id = 3,
+    .version_id = 4,
 #if AIA_FORK
     .minimum_version_id = 1,
 #else
-    .minimum_version_id = 3,
+    .minimum_version_id = 4,
 #endif
     /* Before the guest's memory, and so before all else: even its list */
     .early_setup = true,

@@ -193,6 +193,9 @@ char *aia_find_section(char *p, char *end, const char *name, size_t *len);
 
 #define AIA_FOOTER_BYTES 5
 
+/* Words of 32 bits of the 255 identities of the machine "virt" */
+#define AIA_FILE_WORDS 8
+
 /*
  * Asserts that the interrupt controllers and vCPUs in two streams hold the
  * same, byte for byte; of the vCPUs of different versions of QEMU, what is

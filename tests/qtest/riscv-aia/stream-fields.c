@@ -53,7 +53,7 @@ static size_t base(const AIAStream *s, Where where)
 
 typedef enum Array {
     NONE,
-    SOURCECFG, TARGET, PENDING, ENABLED, INPUT,
+    PENDING, ENABLED, INPUT, USUAL_TARGET, SOURCES, NUM_SENT, SOURCECFG, TARGET,
     EIP, EIE,
     ID, VALUE, RESET,
     HART_ID, IMSIC_ADDR, NUM_USED, USED, SATP, NUM_CONFIG, CONFIG_ID,
@@ -67,26 +67,32 @@ static size_t array(const AIAStream *s, Where where, Array which,
     const uint8_t *p = s->bytes + base(s, where);
     uint32_t sources = ldl_be_p(p);
     uint32_t words = DIV_ROUND_UP(sources + 1, 32);
-    uint32_t num = ldl_be_p(p + 4);
+    uint32_t num = ldl_be_p(p + 4), file_words = ldl_be_p(p + 12);
     uint32_t harts = ldl_be_p(p + 48);
-    size_t used = 52 + 16 * harts, config;
+    size_t used = 52 + 16 * harts, sent = 12 + 12 * words, config;
 
-    *bytes = which >= ID && which != NUM_USED && which != NUM_CONFIG &&
+    *bytes = which == SOURCECFG ? 1 :
+             which >= ID && which != NUM_USED && which != NUM_CONFIG &&
              which != CPU_VERSION ? 8 : 4;
     switch (which) {
     case NONE:
         return 0;
-    case SOURCECFG:
-        return 12;
-    case TARGET:
-        return 12 + 4 * sources;
     case PENDING:
     case ENABLED:
     case INPUT:
-        return 12 + 8 * sources + (which - PENDING) * 4 * words;
+        return 12 + (which - PENDING) * 4 * words;
+    case USUAL_TARGET:
+    case SOURCES:
+        return sent + (which - USUAL_TARGET) * 4;
+    case NUM_SENT:
+    case SOURCECFG:
+    case TARGET:
+        sent += 4 + 4 * words;
+        return which == NUM_SENT ? sent : which == SOURCECFG ? sent + 4 :
+               sent + 4 + ldl_be_p(p + sent);
     case EIP:
     case EIE:
-        return 16 + (which - EIP) * 4 * num;
+        return 16 + (which - EIP) * 4 * file_words;
     case ID:
     case VALUE:
     case RESET:
@@ -144,10 +150,22 @@ static const Change changes[] = {
     { APLIC, .value = UINT32_MAX, .error = UNEQUAL("APLIC sources must") },
     { APLIC, .offset = 4, .value = 0x200, .bits = true, .error = "domaincfg" },
     { APLIC, .offset = 8, .value = 0x1000, .bits = true, .error = "genmsi" },
-    { APLIC, SOURCECFG, 0, .value = 8, .error = "source 1: sourcecfg" },
-    { APLIC, SOURCECFG, 95, .value = 0x400, .error = "source 96: sourcecfg" },
-    { APLIC, TARGET, 41, .value = 0x800, .bits = true,
-      .error = "source 42: target" },
+    { APLIC, SOURCECFG, 0, .value = 8, .bits = true,
+      .error = "source [0-9]+: sourcecfg" },
+    { APLIC, SOURCECFG, 1, .value = 0x80, .bits = true,
+      .error = "source [0-9]+: sourcecfg" },
+    { APLIC, TARGET, 1, .value = 0x800, .bits = true,
+      .error = "source [0-9]+: target" },
+    { APLIC, USUAL_TARGET, 0, .value = 0x800, .bits = true,
+      .error = "source [0-9]+: target" },
+    { APLIC, SOURCES, 0, .value = 1, .bits = true,
+      .error = "number of APLIC sources with" },
+    { APLIC, SOURCES, 3, .value = 2, .bits = true,
+      .error = "number of APLIC sources with" },
+    { APLIC, NUM_SENT, 0, .value = 0,
+      .error = "number of APLIC sources with" },
+    { APLIC, NUM_SENT, 0, .value = UINT32_MAX,
+      .error = "number of APLIC sources with" },
     { APLIC, PENDING, 0, .value = 1, .bits = true, .error = "outside of 1" },
     { APLIC, PENDING, 3, .value = 2, .bits = true, .error = "outside of 1" },
     { APLIC, ENABLED, 0, .value = 1, .bits = true, .error = "outside of 1" },
@@ -158,15 +176,15 @@ static const Change changes[] = {
 
     { IMSIC, .value = 0, .error = UNEQUAL("hart ids must be the same") },
     { IMSIC, .value = 2, .error = UNEQUAL("hart ids must be the same") },
-    { IMSIC, .offset = 4, .value = 0, .error = UNEQUAL("identities must") },
-    { IMSIC, .offset = 4, .value = 10, .error = UNEQUAL("identities must") },
-    { IMSIC, .offset = 4, .value = UINT32_MAX,
-      .error = UNEQUAL("identities must") },
-    { IMSIC, .offset = 8, .value = 2, .error = "hart 1: eidelivery" },
-    { IMSIC, .offset = 8, .value = 0x40000000, .error = "hart 1: eidelivery" },
-    { IMSIC, .offset = 12, .value = 2048, .error = "hart 1: eithreshold" },
-    { IMSIC, .offset = 12, .value = UINT32_MAX,
+    { IMSIC, .offset = 4, .value = 2, .error = "hart 1: eidelivery" },
+    { IMSIC, .offset = 4, .value = 0x40000000, .error = "hart 1: eidelivery" },
+    { IMSIC, .offset = 8, .value = 2048, .error = "hart 1: eithreshold" },
+    { IMSIC, .offset = 8, .value = UINT32_MAX,
       .error = "hart 1: eithreshold" },
+    { IMSIC, .offset = 12, .value = 9,
+      .error = "number of words of an interrupt file" },
+    { IMSIC, .offset = 12, .value = UINT32_MAX,
+      .error = "number of words of an interrupt file" },
     { IMSIC, EIP, 0, .value = 1, .bits = true, .error = "hart 1: identity 0" },
     { IMSIC, EIE, 0, .value = 1, .bits = true, .error = "hart 1: identity 0" },
 
@@ -229,10 +247,10 @@ static const Change changes[] = {
       .error = "section cpu of QEMU: version 9 on the source, 1" },
     { SHAPE, CPU_VERSION, 0, .value = 99,
       .error = "section cpu of QEMU: version 99 on the source, 1" },
-    { SHAPE_VERSION, .value = 2, .error = "an older version of this fork" },
-    { SHAPE_VERSION, .value = 4, .error = "unsupported version 4" },
+    { SHAPE_VERSION, .value = 3, .error = "an older version of this fork" },
+    { SHAPE_VERSION, .value = 5, .error = "unsupported version 5" },
 
-    { SECTION_VERSION, .value = 2, .error = "unsupported version 2" },
+    { SECTION_VERSION, .value = 3, .error = "unsupported version 3" },
     { SECTION_INSTANCE, .value = 7, .error = "Unknown (savevm )?section" },
 };
 

@@ -60,6 +60,14 @@ void check_same_aia(const AIAStream *a, const AIAStream *b)
     }
 }
 
+/* Of a section riscv_imsic_kvm: word @w of eip (0) or eie (1) */
+static uint32_t file_word(const uint8_t *file, unsigned which, uint32_t w)
+{
+    uint32_t num = ldl_be_p(file + 12);
+
+    return w < num ? ldl_be_p(file + 16 + 4 * (which * num + w)) : 0;
+}
+
 /*
  * The interrupt files are as in @a, except that more may be pending: by what
  * was changed sources or devices may have sent something.
@@ -71,18 +79,15 @@ static void check_files(const AIAStream *a, const AIAStream *b)
         const AIASection *y = last_of(a, x);
         const uint8_t *saved = b->bytes + x->data;
         const uint8_t *loaded = y ? a->bytes + y->data : NULL;
-        uint32_t words = ldl_be_p(saved + 4);
 
         g_assert_nonnull(y);
-        g_assert_cmpmem(saved, 16, loaded, 16);
-        saved += 16;
-        loaded += 16;
-        for (uint32_t w = 0; w < words; w++) {
-            g_assert_cmphex(ldl_be_p(loaded + 4 * w) &
-                            ~ldl_be_p(saved + 4 * w), ==, 0);
+        g_assert_cmpmem(saved, 12, loaded, 12);
+        for (uint32_t w = 0; w < AIA_FILE_WORDS; w++) {
+            g_assert_cmphex(file_word(loaded, 0, w) & ~file_word(saved, 0, w),
+                            ==, 0);
+            g_assert_cmphex(file_word(loaded, 1, w), ==,
+                            file_word(saved, 1, w));
         }
-        g_assert_cmpmem(saved + 4 * words, 4 * words, loaded + 4 * words,
-                        4 * words);
     }
 }
 

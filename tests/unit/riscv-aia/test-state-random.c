@@ -229,6 +229,12 @@ static bool round_trip(GRand *rng, const RISCVAIAModelShape *from,
     save(src, saved, &error_abort);
     assert_same(expected, src);
     g_assert_cmpuint(src->msis_taken, ==, 0);
+    if (from->num_sources) {
+        pass_aplic(&saved->aplic);
+    }
+    for (uint32_t hart = 0; hart < from->num_harts; hart++) {
+        pass_imsic(&saved->imsic[hart]);
+    }
 
     for (uint32_t hart = 0; hart < from->num_harts; hart++) {
         if (riscv_aia_model_is_narrow(src, hart)) {

@@ -5,6 +5,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/module.h"
 #include "test-state.h"
 
 /*
@@ -150,11 +151,13 @@ void assert_no_difference(const char *file, int line, const char *func,
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    module_call_init(MODULE_INIT_QOM);
     add_model_tests();
     add_aplic_tests();
     add_fresh_tests();
     add_imsic_tests();
     add_refused_tests();
     add_random_tests();
+    add_stream_tests();
     return g_test_run();
 }

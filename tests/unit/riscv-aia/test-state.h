@@ -68,6 +68,10 @@ void apply(RISCVAIAModel *m, const Op *op);
 /* One that can be reached by such operations */
 void random_state(GRand *rng, RISCVAIAModel *m);
 
+/* Goes over the wire, and is what has arrived then.  Returns the bytes. */
+size_t pass_aplic(RISCVAPLICRegs *regs);
+size_t pass_imsic(RISCVIMSICRegs *regs);
+
 /* The tests, by file */
 void add_model_tests(void);
 void add_aplic_tests(void);
@@ -75,5 +79,6 @@ void add_fresh_tests(void);
 void add_imsic_tests(void);
 void add_refused_tests(void);
 void add_random_tests(void);
+void add_stream_tests(void);
 
 #endif
