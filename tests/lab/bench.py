@@ -87,22 +87,34 @@ def cases(args):
                 yield files, harts, 'hwaccel'
 
 
+# Without SBI PMU, of which harts have to be asked
+NO_PMU = 'migratable=on'
+
+
 class Bare(Machine):
     """A QEMU with the guest of this bench."""
 
     def __init__(self, host, slot, qemu, harts, mode, guest=GUEST,
-                 incoming=False, traces=TRACES):
+                 incoming=False, traces=TRACES, cpu='host'):
         super().__init__(host, slot)
         self.harts = harts
         self.mode = mode
+        self.log = f'/tmp/trace{slot}'
         self.start(
             f'{qemu} -machine virt,aia=aplic-imsic -accel '
-            f'kvm,riscv-aia={mode} -cpu host -smp {harts} -m 16M '
+            f'kvm,riscv-aia={mode} -cpu {cpu} -smp {harts} -m 16M '
             f'-nodefaults -no-user-config -display none -kernel {guest} '
             '-global migration.x-downtime-limit=3000 '
-            f'{traces} {"-incoming defer" if incoming else "-S"}')
+            f'{traces} -D {self.log} '
+            f'{"-incoming defer" if incoming else "-S"}')
         if mode == 'hwaccel':
             self.pin()
+
+    def traces(self):
+        """From memory: on the share a line costs ten times an access."""
+        text = self.host.check(f'tail -c +{self._read + 1} {self.log}')
+        self._read += len(text)
+        return text
 
     def pin(self):
         """No hart may leave a CPU that has files for all of them."""
@@ -241,15 +253,17 @@ class Bench:
 
     def beside_stock(self, host, kernel):
         """The whole of QEMU, in turns with QEMUs that lack the fork."""
-        qemus = {'fork': 'qemu-system-riscv64', **self.stock}
+        fork = 'qemu-system-riscv64'
+        qemus = {'fork': (fork, 'host'), NO_PMU: (fork, f'host,{NO_PMU}'),
+                 **{name: (qemu, 'host') for name, qemu in self.stock.items()}}
         found = {name: [] for name in qemus}
         try:
             # What it is read from is cached then.
             for qemu in qemus.values():
-                start_to_quit(host, qemu)
+                start_to_quit(host, *qemu)
             for _ in range(self.args.runs):
                 for name, qemu in qemus.items():
-                    found[name].append({'whole': whole(host, qemu)})
+                    found[name].append({'whole': whole(host, *qemu)})
         except lab.LabError as e:
             if host.failure:
                 raise
@@ -257,6 +271,7 @@ class Bench:
             return
         for name, runs in found.items():
             self.wholes.append({'kernel': kernel, 'variant': name,
+                                'ours': name not in self.stock,
                                 **summary(runs)['whole']})
 
 
@@ -311,21 +326,21 @@ class Journey:
             machine.kill()
 
 
-def start_to_quit(host, qemu):
+def start_to_quit(host, qemu, cpu):
     """How long that takes with 4 harts and -S, in ms."""
     uptime = '$(cut -d" " -f1 /proc/uptime)'
     times = host.check(
         f'a={uptime}; echo quit | {qemu} -machine virt,aia=aplic-imsic '
-        '-accel kvm -cpu host -smp 4 -m 16M -nodefaults -no-user-config '
+        f'-accel kvm -cpu {cpu} -smp 4 -m 16M -nodefaults -no-user-config '
         f'-display none -monitor stdio -S >/dev/null; echo $a {uptime}')
     began, ended = map(float, times.split()[-2:])
     return round(1000 * (ended - began))
 
 
-def whole(host, qemu):
+def whole(host, qemu, cpu):
     """What all of QEMU takes, and the downtime as far as that QEMU can."""
-    result = {'start_ms': start_to_quit(host, qemu)}
-    machines = [Bare(host, 0, qemu, 4, 'auto', traces='')]
+    result = {'start_ms': start_to_quit(host, qemu, cpu)}
+    machines = [Bare(host, 0, qemu, 4, 'auto', traces='', cpu=cpu)]
     try:
         src = machines[0]
         src.qmp('cont')
@@ -333,7 +348,7 @@ def whole(host, qemu):
         result['rss_kib'] = int(host.check(
             f"awk '/VmRSS/ {{ print $2 }}' /proc/{src.job.pid()}/status"))
         machines.append(Bare(host, 1, qemu, 4, 'auto', incoming=True,
-                             traces=''))
+                             traces='', cpu=cpu))
         try:
             info = guests.migrate(src, machines[1], uri='unix:/tmp/whole')
             result['downtime_ms'] = info['downtime']

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What make bench has measured: a line, a table, JSON and a picture."""
 
+import itertools
 import json
 import os
 
@@ -102,15 +103,15 @@ def against_order(rows):
 
 def against_stock(wholes):
     """Lines that tell all of QEMU by those that lack the fork."""
-    ours = {w['kernel']: w for w in wholes if w['variant'] == 'fork'}
-    for whole in wholes:
-        if whole['variant'] == 'fork':
+    for ours, whole in itertools.product(wholes, wholes):
+        if ours['kernel'] != whole['kernel'] or not ours['ours'] or \
+                whole['ours']:
             continue
-        fork = ours[whole['kernel']]
-        ratios = [f'{name} {ratio(fork[key], whole[key])}' for key, name in
+        ratios = [f'{name} {ratio(ours[key], whole[key])}' for key, name in
                   (('start_ms', 'start to quit'), ('rss_kib', 'RSS'),
                    ('downtime_ms', 'downtime')) if key in whole]
-        yield f'{whole["kernel"]} to {whole["variant"]}: {", ".join(ratios)}'
+        yield (f'{whole["kernel"]}, {ours["variant"]} to {whole["variant"]}: '
+               f'{", ".join(ratios)}')
 
 
 def draw(path, rows):
