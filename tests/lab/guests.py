@@ -382,7 +382,13 @@ def send(src, uri, timeout=300, progress=None, every=1):
 
 
 def outcome(src, uri):
-    """What query-migrate says of a migration that has ended."""
+    """What query-migrate says of a migration that has ended.
+
+    QEMU reports the end before it takes another command for the guest, and has
+    no event for that.
+    """
+    while src.qmp('query-status')['status'] == 'finish-migrate':
+        continue
     info = src.qmp('query-migrate')
     if info['status'] != 'completed':
         raise MigrationFailed(f'the migration to {uri} {info["status"]}: '
