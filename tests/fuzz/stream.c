@@ -9,6 +9,7 @@
 #include "../migration/savevm.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
+#include "qemu/since.h"
 
 #define FOOTER          QEMU_VM_SECTION_FOOTER
 
@@ -46,8 +47,7 @@ bool load_state(QEMUFile *f, const VMStateDescription *vmsd, void *opaque)
     Error *err = NULL;
     int ret;
 
-#if QEMU_VERSION_MAJOR > 10 || \
-    (QEMU_VERSION_MAJOR == 10 && QEMU_VERSION_MINOR >= 2)
+#if QEMU_SINCE(10, 2)
     ret = vmstate_load_state(f, vmsd, opaque, vmsd->version_id, &err);
 #else
     ret = vmstate_load_state(f, vmsd, opaque, vmsd->version_id);
