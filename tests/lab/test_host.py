@@ -51,6 +51,12 @@ class HostTest(unittest.TestCase):
     def path(self, *names):
         return os.path.join(self.scratch, *names)
 
+    def interrupt(self, h):
+        """Ends a host with Ctrl-C, to which the program has an answer."""
+        h.send_signal(signal.SIGINT)
+        h.communicate(timeout=60)
+        return h.returncode
+
     def test_streams_and_status(self):
         """Output and status of the command are those of the program."""
         r = self.host('--', 'sh', '-c', 'cat; echo out; echo err >&2; exit 7')
@@ -201,29 +207,27 @@ class HostTest(unittest.TestCase):
                   # A host that left now might leave a peer half served.
                   'sleep 1000')
         for i in (1, 2, 3):
-            hosts.append(subprocess.Popen(
-                [sys.executable, os.path.join(HERE, 'host.py'),
-                 '--lan', lan, '--index', str(i), '--timeout', '600',
-                 '--', 'env', f'ME={i}', 'sh', '-c', script],
-                env=env, text=True, stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE))
-        first = hosts[0].stderr.readline()
-        self.assertIn('booting', first)
+            # A full pipe that nobody reads would stop the host behind it.
+            with open(self.path(f'err{i}'), 'w') as err:
+                hosts.append(subprocess.Popen(
+                    [sys.executable, os.path.join(HERE, 'host.py'),
+                     '--lan', lan, '--index', str(i), '--timeout', '600',
+                     '--', 'env', f'ME={i}', 'sh', '-c', script],
+                    env=env, text=True, stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE, stderr=err))
+            self.addCleanup(self.interrupt, hosts[-1])
+        said = {h: [h.stdout.readline()] for h in hosts}
         r = self.host('--lan', lan, '--index', '1', '--', 'true')
         self.assertEqual(r.returncode, 125)
         self.assertIn('index 1 already', r.stderr)
+        for i, h in enumerate(hosts, 1):
+            said[h] += [h.stdout.readline() for _ in range(5)]
+            with open(self.path(f'err{i}')) as err:
+                self.assertEqual(said[h], [f'{what} {i}\n'
+                                           for what in ('from', 'file of')
+                                           for i in (1, 2, 3)], err.read())
         for h in hosts:
-            lines = [h.stdout.readline() for _ in range(6)]
-            # Whose output has ended has said why.
-            why = '' if all(lines) else h.stderr.read()
-            self.assertEqual(lines, [f'{what} {i}\n'
-                                     for what in ('from', 'file of')
-                                     for i in (1, 2, 3)], why)
-        # This is Ctrl-C, to which the program has an answer.
-        for h in hosts:
-            h.send_signal(signal.SIGINT)
-            h.communicate(timeout=60)
-            self.assertEqual(h.returncode, 130)
+            self.assertEqual(self.interrupt(h), 130)
 
     def test_nothing_left_behind(self):
         """A kill of what the user started ends everything."""
@@ -235,7 +239,9 @@ class HostTest(unittest.TestCase):
              '--lan', f'test-{os.getpid()}', '--index', '1',
              '--', 'sh', '-c', 'echo begun; sleep 1000'],
             env=dict(os.environ, LAB_MACHINE='/'), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.addCleanup(h.communicate)
+        self.addCleanup(h.kill)
         self.assertEqual(h.stdout.readline(), 'begun\n')
         pids = [os.pidfd_open(pid) for pid in processes()]
         self.assertEqual(len(pids), 2)
@@ -243,7 +249,6 @@ class HostTest(unittest.TestCase):
         for pid in pids:
             self.assertTrue(select.select([pid], [], [], 60)[0])
             os.close(pid)
-        h.communicate()
         self.assertEqual(processes(), [])
 
 
