@@ -13,6 +13,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), 'runner'))
+import matrix  # noqa: E402
 import tapunit  # noqa: E402
 
 PAGES = ['README.md', *sorted(glob.glob('docs/*.md'))]
@@ -22,8 +23,7 @@ SAYS = (r'\b(?:error_setg(?:_errno)?|error_report(?:f_err)?|error_prepend|'
         r'error_append_hint|riscv_reg_error)\s*\(')
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 CONVERSION = r'%[-0-9.]*(?:l|ll|z)?(?:" PRI\w+ ")?[a-zA-Z]|\.\.\.|0x\w+|\d+'
-SUITES = re.findall(r'^suite = "([\w-]+)"', open('tests/matrix.toml').read(),
-                    re.MULTILINE)
+SUITES = matrix.Matrix().suites
 # Heads in docs/errors.md that QEMU says without the fork
 OF_QEMU = (
     'Input validation failed', 'KVM cannot disable extension',

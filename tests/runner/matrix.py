@@ -41,10 +41,11 @@ class Test:
 
 
 class Matrix:
-    KEYS = {'name', 'suite', 'command', 'case', 'kernels', 'form', 'part',
-            'parts', 'parts-of', 'group', 'parallel', 'infrastructure',
-            'timeout', 'long-timeout', 'what', 'depends'}
-    GROUP_KEYS = {'of', 'name', 'cases', 'why', 'stable', 'testing'}
+    KEYS = {'command', 'case', 'kernels', 'form', 'part', 'parts', 'parts-of',
+            'on-one-kernel', 'parallel', 'infrastructure', 'timeout', 'what',
+            'depends', *FORMS}
+    SUITE_KEYS = {'timeout'}
+    ONE_KERNEL_KEYS = {'why', 'stable', 'testing'}
 
     def __init__(self, path=os.path.join(TOP, 'tests/matrix.toml'), text=None):
         if text is None:
@@ -52,53 +53,60 @@ class Matrix:
                 text = f.read()
         data = tomllib.loads(text)
         self.kernels = data.pop('kernels')
-        self.suites = data.pop('suites')
-        self.entries = data.pop('test')
-        self.groups = data.pop('group', [])
-        for g in self.groups:
-            g.setdefault('name', g['cases'][0].replace('/', '-'))
-        for entry, keys in ([(e, self.KEYS) for e in self.entries] +
-                            [(g, self.GROUP_KEYS) for g in self.groups] +
-                            [(data, set())]):
-            if unknown := set(entry) - keys:
-                raise ValueError(f'{entry.get("name")}: nobody knows '
-                                 f'{", ".join(sorted(unknown))}')
-        for e in self.entries:
-            if e['suite'] not in self.suites:
-                raise ValueError(f'{e["name"]}: no suite {e["suite"]}')
+        self.suites = list(data)
+        self.entries = []
+        for suite, keys in data.items():
+            tests = {k: v for k, v in keys.items() if isinstance(v, dict)}
+            default = {k: v for k, v in keys.items() if k not in tests}
+            self.known(suite, default, self.SUITE_KEYS)
+            for name, test in tests.items():
+                for keys in test, *(test.get(f, {}) for f in FORMS):
+                    self.known(name, keys, self.KEYS)
+                for keys in test.get('on-one-kernel', []):
+                    self.known(name, keys, self.ONE_KERNEL_KEYS)
+                self.entries.append({'suite': suite, 'name': name,
+                                     'case': '{case}', **default, **test})
 
-    def groups_of(self, name):
-        return [g for g in self.groups if g['of'] == name]
+    @staticmethod
+    def known(name, keys, known):
+        """A key that is misspelt is an error."""
+        if unknown := set(keys) - known:
+            raise ValueError(f'{name}: nobody knows '
+                             f'{", ".join(sorted(unknown))}')
 
-    def only_on_others(self, group, kernel):
+    @staticmethod
+    def in_form(e, form):
+        """The keys that it has in one form."""
+        return {**e, **e.get(form, {})}
+
+    def only_on_others(self, e, kernel):
         """What the short form leaves to another kernel."""
-        return [c for k in self.kernels if k != kernel
-                for c in group.get(k, [])]
+        return [c for only in e.get('on-one-kernel', [])
+                for k in self.kernels if k != kernel
+                for c in only.get(k, [])]
 
     def parts(self, e, form, kernel):
-        """(suffix, what {part} and {cases} stand for) of each part."""
-        if 'group' in e:
-            groups = self.groups_of(e['group'])
-            if form == 'long':
-                return [('.' + g['name'], shlex.join(g['cases']))
-                        for g in groups]
-            return [('', ' '.join(
-                f'--not {shlex.quote(c)}' for g in groups
-                for c in self.only_on_others(g, kernel)))]
+        """(suffix, what {part} stands for) of each part."""
         if 'parts-of' in e:
             pattern, size = e['parts-of']
             names = sorted(os.path.splitext(os.path.basename(p))[0]
                            for p in glob.glob(os.path.join(TOP, pattern)))
             return [(f'.{i // size + 1}', shlex.join(names[i:i + size]))
                     for i in range(0, len(names), size)]
-        if 'parts' in e:
-            return [('.' + p, shlex.quote(p)) for p in e['parts']]
-        return [('', e.get('part', ''))]
+        if form == 'long' and 'parts' in e:
+            parts = e['parts']
+            if isinstance(parts, list):
+                parts = {p: [p] for p in parts}
+            return [('.' + name,
+                     part if isinstance(part, str) else shlex.join(part))
+                    for name, part in parts.items()]
+        return [('', ' '.join([e.get('part', ''), *(
+            f'--not {shlex.quote(c)}'
+            for c in self.only_on_others(e, kernel))]))]
 
     def expand(self, e, form, build):
-        timeout = e['timeout']
-        if form == 'long' and e.get('form') != 'long':
-            timeout = e.get('long-timeout', 4 * timeout)
+        e = self.in_form(e, form)
+        timeout = e['timeout'] * (4 if form == 'long' else 1)
         for kernel in e.get('kernels', [None]):
             for suffix, part in self.parts(e, form, kernel):
                 name = e['name'] + (f'-{kernel}' if kernel else '')
@@ -119,7 +127,7 @@ class Matrix:
                 if not by_hand.startswith(('tests/lab/', 'tests/mutants/')):
                     by_hand = 'scripts/buildenv run ' + by_hand
                 one = fill(f'{by_hand} {e["case"]}', part='', case='{case}'
-                           ) if 'case' in e else fill(by_hand)
+                           ) if e['case'] else fill(by_hand)
                 yield Test(
                     name=name + suffix, family=name, suite=e['suite'],
                     form=form, command=fill(e['command']),
@@ -157,36 +165,46 @@ def table(head, rows):
         yield '| ' + ' | '.join(row) + ' |'
 
 
+def groups_of(e):
+    """The parts that are groups of cases, by name."""
+    parts = e.get('parts')
+    return {name: cases for name, cases in parts.items()
+            if isinstance(cases, list)} if isinstance(parts, dict) else {}
+
+
 def docs(matrix):
     """The lines of the tables."""
     lines = ['Suites, and what runs in each:', '']
     rows = []
-    for suite in matrix.suites:
-        for e in (e for e in matrix.entries if e['suite'] == suite):
-            parts = [s.removeprefix('.') for s, _ in
-                     matrix.parts(e, 'long', None) if s]
-            rows.append([
-                suite, f'`{e["name"]}`', e['what'],
-                ', '.join(e.get('kernels', ['-'])),
-                {'short': 'short', 'long': 'long'}.get(e.get('form'), 'both'),
-                str(len(parts) or 1) if e.get('form') != 'short' else '-',
-                'yes' if e.get('parallel') else 'no'])
+    for e in matrix.entries:
+        forms = [f for f in FORMS if e.get('form', f) == f]
+        keys = {f: matrix.in_form(e, f) for f in forms}
+        kernels = [', '.join(k.get('kernels', ['-'])) for k in keys.values()]
+        if len(set(kernels)) > 1:
+            kernels = [f'{k} ({f})' for f, k in zip(forms, kernels)]
+        rows.append([
+            e['suite'], f'`{e["name"]}`', e['what'],
+            '; '.join(dict.fromkeys(kernels)), e.get('form', 'both'),
+            str(len(matrix.parts(e, 'long', None))) if 'long' in forms
+            else '-',
+            'yes' if any(k.get('parallel') for k in keys.values()) else 'no'])
     lines += table(['suite', 'test', 'what', 'kernels', 'form',
                     'parts of the long form', 'beside others'], rows)
     lines += ['', 'The parts of the long form in emulated hosts, and the '
               'beginnings of the names of',
               'their cases, below `/riscv64/riscv-aia/`:', '']
     lines += table(['test', 'part', 'cases'], [
-        [f'`{g["of"]}`', f'`{g["name"]}`',
-         ', '.join(f'`{c}`' for c in g['cases'])] for g in matrix.groups])
+        [f'`{e["name"]}`', f'`{name}`', ', '.join(f'`{c}`' for c in cases)]
+        for e in matrix.entries for name, cases in groups_of(e).items()])
     lines += ['', 'To save time, the short form has these cases on one kernel '
               'only, and all others on',
               'both. The long form has all on both.', '']
     rows = []
-    for g in matrix.groups:
-        cases = [(c, k) for k in matrix.kernels for c in g.get(k, [])]
+    for only in (only for e in matrix.entries
+                 for only in e.get('on-one-kernel', [])):
+        cases = [(c, k) for k in matrix.kernels for c in only.get(k, [])]
         for i, (case, kernel) in enumerate(cases):
-            rows.append([f'`{case}`', kernel, g['why'] if i == 0 else ''])
+            rows.append([f'`{case}`', kernel, only['why'] if i == 0 else ''])
     lines += table(['case', 'short form on', 'what makes up for it'], rows)
     return lines
 

@@ -15,38 +15,42 @@ from testing import record
 
 SMALL = '''
 kernels = ["stable", "testing"]
-suites = ["unit", "kvm"]
 
-[[test]]
-name = "state"
-suite = "unit"
+[unit]
+timeout = 5
+
+[unit.state]
 what = "w"
 command = "build {slow} x"
 case = "-p {case}"
 timeout = 10
 
-[[test]]
-name = "kvm"
-suite = "kvm"
+[kvm]
+timeout = 100
+
+[kvm.kvm]
 what = "w"
 kernels = ["stable", "testing"]
 command = "tests/lab/run --kernel {kernel} {--slow} {part}"
-case = "{case}"
-timeout = 100
-long-timeout = 1000
-group = "g"
 
-[[group]]
-of = "g"
-name = "tick"
-cases = ["tick/live", "tick/file"]
+[kvm.kvm.parts]
+tick = ["tick/live", "tick/file"]
+rest = ["rest"]
+
+[[kvm.kvm.on-one-kernel]]
 why = "w"
 testing = ["tick/live/1"]
 
-[[group]]
-of = "g"
-name = "rest"
-cases = ["rest"]
+[soak.soak]
+what = "w"
+command = "tests/lab/soak {part}"
+case = ""
+timeout = 7
+part = "--moves 3"
+long.command = "tests/lab/soak --long {part}"
+
+[soak.soak.parts]
+auto = "--moves 50"
 '''
 
 
@@ -83,7 +87,11 @@ class Data(unittest.TestCase):
 
     def test_short(self):
         found = {t.name: t for t in self.matrix.tests('short')}
-        self.assertEqual(list(found), ['state', 'kvm-stable', 'kvm-testing'])
+        self.assertEqual(list(found), ['state', 'kvm-stable', 'kvm-testing',
+                                       'soak'])
+        self.assertEqual(found['soak'].command, 'tests/lab/soak --moves 3')
+        self.assertEqual(found['state'].timeout, 10 + matrix.GRACE)
+        self.assertEqual(found['kvm-stable'].timeout, 100 + matrix.GRACE)
         self.assertEqual(found['state'].command, 'build x')
         self.assertEqual(found['kvm-stable'].command,
                          'tests/lab/run --kernel stable --not tick/live/1')
@@ -94,7 +102,7 @@ class Data(unittest.TestCase):
         found = {t.name: t for t in self.matrix.tests('long')}
         self.assertEqual(list(found), [
             'state', 'kvm-stable.tick', 'kvm-stable.rest', 'kvm-testing.tick',
-            'kvm-testing.rest'])
+            'kvm-testing.rest', 'soak.auto'])
         self.assertEqual(found['state'].command, 'build -m slow x')
         self.assertEqual(found['state'].one_by_hand,
                          'scripts/buildenv run build -m slow x -p {case}')
@@ -106,11 +114,14 @@ class Data(unittest.TestCase):
             found['kvm-stable.tick'].command,
             'tests/lab/run --kernel stable --slow tick/live tick/file')
         self.assertEqual(found['kvm-stable.tick'].timeout,
-                         1000 + matrix.GRACE)
+                         400 + matrix.GRACE)
+        self.assertEqual(found['soak.auto'].command,
+                         'tests/lab/soak --long --moves 50')
 
     def test_wrong(self):
-        for old, new in (('suite = "kvm"', 'suite = "nvm"'),
+        for old, new in (('timeout = 5\n', 'timeuot = 5\n'),
                          ('timeout = 10\n', 'timeuot = 10\n'),
+                         ('long.command = ', 'long.comand = '),
                          ('why = ', 'wny = ')):
             with self.subTest(new), self.assertRaises(ValueError):
                 matrix.Matrix(text=SMALL.replace(old, new))

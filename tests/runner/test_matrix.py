@@ -16,7 +16,7 @@ import tapunit
 BUILD = os.path.abspath(sys.argv.pop(1))
 sys.path.append(os.path.join(matrix.TOP, 'tests/lab'))
 PREFIX = '/riscv64/riscv-aia/'
-# The groups, and what the qtest lists for them
+# The tests whose parts are groups of cases, and what the qtest lists for them
 LISTS = {
     'kvm': {'QTEST_RISCV_AIA_FILES': '7'},
     'kvm-1-file': {'QTEST_RISCV_AIA_FILES': '1'},
@@ -61,17 +61,20 @@ class MatrixTest(unittest.TestCase):
 
     def test_cases(self):
         """Each case of the long form is in one part, and none is empty."""
-        for of, env in LISTS.items():
-            groups = self.matrix.groups_of(of)
-            cases = listed(env, '-m', 'slow')
+        for e in self.matrix.entries:
+            groups = matrix.groups_of(e)
+            if not groups:
+                continue
+            cases = listed(LISTS[e['name']], '-m', 'slow')
             for case in cases:
-                with self.subTest(of, case=case):
+                with self.subTest(e['name'], case=case):
                     self.assertEqual(len([
-                        g for g in groups if is_in(case, g['cases'])]), 1)
-            for name in (c for g in groups for c in g['cases']):
-                with self.subTest(of, group=name):
+                        g for g in groups.values() if is_in(case, g)]), 1)
+            for name in (c for g in groups.values() for c in g):
+                with self.subTest(e['name'], group=name):
                     self.assertTrue([c for c in cases if is_in(c, [name])])
-        self.assertEqual({g['of'] for g in self.matrix.groups}, set(LISTS))
+        self.assertEqual({e['name'] for e in self.matrix.entries
+                          if matrix.groups_of(e)}, set(LISTS))
 
     def test_names(self):
         """No case is run along with another of a longer name."""
@@ -85,16 +88,20 @@ class MatrixTest(unittest.TestCase):
 
     def test_one_kernel(self):
         """What the short form has on one kernel is there, and told why."""
-        for g in self.matrix.groups:
-            cases = listed(LISTS[g['of']])
-            of_kernel = [g.get(k, []) for k in self.matrix.kernels]
-            self.assertEqual(any(of_kernel), 'why' in g, g['name'])
-            for name in (c for names in of_kernel for c in names):
-                with self.subTest(g['name'], name=name):
-                    self.assertTrue([c for c in cases if is_in(c, [name])])
-                    self.assertTrue(is_in(name, g['cases']))
-                    self.assertEqual(sum(is_in(name, names)
-                                         for names in of_kernel), 1)
+        found = 0
+        for e in self.matrix.entries:
+            for only in e.get('on-one-kernel', []):
+                cases = listed(LISTS[e['name']])
+                of_kernel = [only.get(k, []) for k in self.matrix.kernels]
+                self.assertTrue(only['why'])
+                for name in (c for names in of_kernel for c in names):
+                    with self.subTest(e['name'], name=name):
+                        self.assertTrue([c for c in cases
+                                         if is_in(c, [name])])
+                        self.assertEqual(sum(is_in(name, names)
+                                             for names in of_kernel), 1)
+                        found += 1
+        self.assertTrue(found)
 
     def test_classes(self):
         """All classes of a Python program are in the long form."""
