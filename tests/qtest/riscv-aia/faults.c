@@ -52,11 +52,16 @@ static void try_save(AIAWatched *w, const AIAFiles *f, const Access *a,
     aia_compare_streams(&fault_tick, f->b, f->a);
 }
 
-static void start_destination(AIAWatched *w)
+/* Its harts are bound to the CPUs of the mask @cpus of the host, if any. */
+static void start_destination(AIAWatched *w, uint64_t cpus)
 {
     aia_watched_prepare(w);
-    aia_watched_start(w, &fault_tick, fault_tick.to, "-S -incoming defer");
+    aia_watched_start(w, &fault_tick, fault_tick.to, "-S -incoming defer "
+                      "-trace kvm_riscv_guest_file_lend");
     migrate_set_capability(w->qts, "return-path", true);
+    if (cpus) {
+        aia_bind_harts(w->qts, &fault_tick, cpus);
+    }
 }
 
 /* Without a fault it works, and nothing is lost. */
@@ -64,7 +69,7 @@ static void move_to_the_end(AIAWatched *from, const AIAFiles *f)
 {
     AIAWatched to;
 
-    start_destination(&to);
+    start_destination(&to, 0);
     migrate_set_capability(from->qts, "return-path", true);
     aia_incoming(to.qts, f->socket);
     migrate_qmp(from->qts, NULL, f->socket, NULL, "{}");
@@ -203,14 +208,14 @@ static void test_save_enters(void)
 }
 
 /* One access of a load fails, while the guest is moved live. */
-static void try_load(AIAWatched *from, const AIAFiles *f, const Access *a,
-                     int error)
+static void try_load(AIAWatched *from, const AIAFiles *f, uint64_t cpus,
+                     const Access *a, int error)
 {
     AIAWatched to;
     bool ok;
 
     tell_access(a, error);
-    start_destination(&to);
+    start_destination(&to, cpus);
     aia_incoming(to.qts, f->socket);
     arm_access(&to, a, error);
     migrate_qmp(from->qts, NULL, f->socket, NULL, "{}");
@@ -228,45 +233,75 @@ static void try_load(AIAWatched *from, const AIAFiles *f, const Access *a,
     aia_tick_wait(from->qts, &fault_tick, 1);
 }
 
-/* What a load accesses, seen at one whose outcome is not used. */
-static GArray *accesses_of_load(AIAWatched *from, const AIAFiles *f)
+/*
+ * What a load accesses, seen at one whose outcome is not used.  It has to lend
+ * files where the harts are bound to @cpus.
+ */
+static GArray *accesses_of_load(AIAWatched *from, const AIAFiles *f,
+                                uint64_t cpus)
 {
+    g_autofree char *words = NULL;
     AIAWatched to;
     GArray *all;
 
-    start_destination(&to);
+    start_destination(&to, cpus);
     aia_incoming(to.qts, f->socket);
     log_accesses(&to);
     migrate_qmp(from->qts, NULL, f->socket, NULL, "{}");
     g_assert_true(migrated(from->qts));
     all = logged_accesses(&to);
+    words = aia_watched_words(&to);
+    g_assert_true(!cpus == !strstr(words, "kvm_riscv_guest_file_lend "));
     aia_watched_quit(&to);
     qtest_qmp_assert_success(from->qts, "{'execute': 'cont'}");
     return all;
 }
 
-static void test_load(void)
+/* As accesses_of_load() */
+static void load(uint64_t cpus)
 {
     g_autoptr(GArray) all = NULL;
     g_autoptr(GArray) some = NULL;
+    QTestState *other = NULL;
     AIAWatched from;
     AIAFiles f;
 
     aia_files_init(&f);
     start_source(&from);
+    if (cpus) {
+        /* A guest that begins in software has no upper identities. */
+        aia_bind_harts(from.qts, &fault_tick, CPU_0);
+        other = aia_take_files();
+    }
     migrate_set_capability(from.qts, "return-path", true);
-    all = accesses_of_load(&from, &f);
+    all = accesses_of_load(&from, &f, cpus);
     some = sample_accesses(all, g_test_slow() ? 10 : 1);
     for (unsigned i = 0; i < some->len; i++) {
         const Access *a = &g_array_index(some, Access, i);
         int error = fault_errors[i % FAULT_ERRORS];
 
         if (!leaves_store(a, error)) {
-            try_load(&from, &f, a, error);
+            try_load(&from, &f, cpus, a, error);
         }
     }
     move_to_the_end(&from, &f);
+    g_clear_pointer(&other, qtest_quit);
     aia_files_free(&f);
+}
+
+static void test_load(void)
+{
+    load(0);
+}
+
+/* The destination's harts are bound to a CPU that has no file left. */
+static void test_load_lends(void)
+{
+    if (get_nprocs() < 2) {
+        g_test_skip("needs a second CPU");
+        return;
+    }
+    load(CPU_1);
 }
 
 /*
@@ -288,7 +323,7 @@ static void lose_destination(AIAWatched *w, const AIAFiles *f, bool cancel)
     AIAWatched to;
 
     g_test_message("%s after %u looks", cancel ? "cancelled" : "killed", polls);
-    start_destination(&to);
+    start_destination(&to, 0);
     aia_incoming(to.qts, f->socket);
     migrate_qmp(w->qts, NULL, f->socket, NULL, "{}");
     while (polls--) {
@@ -316,7 +351,7 @@ static void test_random(void)
     aia_files_init(&f);
     start_source(&w);
     migrate_set_capability(w.qts, "return-path", true);
-    load = accesses_of_load(&w, &f);
+    load = accesses_of_load(&w, &f, 0);
     go_on(&w);
     aia_stop(w.qts);
     /* The first one enters the guest, which a guest that runs does itself. */
@@ -337,7 +372,7 @@ static void test_random(void)
             break;
         case 1:
             random_access(load, &a, &error);
-            try_load(&w, &f, &a, error);
+            try_load(&w, &f, 0, &a, error);
             break;
         default:
             lose_destination(&w, &f, g_test_rand_bit());
@@ -353,6 +388,7 @@ void aia_add_fault_tests(void)
     qtest_add_func("riscv-aia/faults/save", test_save);
     qtest_add_func("riscv-aia/faults/save-enters", test_save_enters);
     qtest_add_func("riscv-aia/faults/load", test_load);
+    qtest_add_func("riscv-aia/faults/load-lends", test_load_lends);
     qtest_add_func("riscv-aia/faults/random", test_random);
     qtest_add_func("riscv-aia/faults/blockers", test_blockers);
     qtest_add_func("riscv-aia/faults/memory", test_memory);
