@@ -14,6 +14,9 @@
 #include "threads.h"
 #include "watched.h"
 
+/* After a wait; more than OVER_MS of no-file.c */
+#define OVER_S 11
+
 static const AIACase first = {
     .guest = "tick", .from = "hwaccel", .to = "hwaccel", .irqchip = "on",
     .harts = 2,
@@ -31,12 +34,13 @@ static const AIACase crowd = {
     .harts = 2 * AIA_MANY_FILES + 1,
 };
 
-/* Waits until QEMU says so of the guest, which is to be once. */
-static void wait_for_word(AIAWatched *w, const AIACase *c, uint64_t cpus)
+/* Waits until QEMU says so of the guest, which is to be once; of which hart? */
+static int wait_for_word(AIAWatched *w, const AIACase *c, uint64_t cpus)
 {
     int64_t end = g_get_monotonic_time() + AIA_WAIT_S * G_USEC_PER_SEC;
     QDict *event = NULL, *data;
     bool said = false;
+    int hart;
 
     while (!event || !said) {
         g_autofree char *words = aia_watched_words(w);
@@ -48,9 +52,11 @@ static void wait_for_word(AIAWatched *w, const AIACase *c, uint64_t cpus)
         event = event ?: qtest_qmp_event_ref(w->qts, "RISCV_GUEST_FILE_WAIT");
     }
     data = qdict_get_qdict(event, "data");
-    g_assert_cmpint(qdict_get_int(data, "cpu-index"), <, c->harts);
+    hart = qdict_get_int(data, "cpu-index");
+    g_assert_cmpint(hart, <, c->harts);
     g_assert_true(cpus & 1ULL << qdict_get_int(data, "host-cpu"));
     qobject_unref(event);
+    return hart;
 }
 
 /* What has begun before the end of a wait is not told again. */
@@ -61,17 +67,25 @@ static void check_no_word(AIAWatched *w)
     g_assert_null(strstr(words, "waits until CPU"));
 }
 
-static void start(AIAWatched *a, AIAWatched *b)
+static void start_first(AIAWatched *a)
 {
     memset(a, 0, sizeof(*a));
     aia_watched_start(a, &first, first.from, "-S");
     aia_bind_harts(a->qts, &first, CPU_0);
     aia_tick_boot(a->qts, &first);
+}
+
+/* Returns the hart of the second guest that waits. */
+static int start(AIAWatched *a, AIAWatched *b)
+{
+    int hart;
+
+    start_first(a);
     memset(b, 0, sizeof(*b));
     aia_watched_start(b, &second, second.from, "-S");
     aia_bind_harts(b->qts, &second, CPU_0);
     aia_cont(b->qts);
-    wait_for_word(b, &second, CPU_0);
+    hart = wait_for_word(b, &second, CPU_0);
     /* It stops and goes on as any other, and the first one has no harm. */
     for (int i = 0; i < 3; i++) {
         aia_stop(b->qts);
@@ -81,6 +95,7 @@ static void start(AIAWatched *a, AIAWatched *b)
     g_assert_true(aia_is_running(b->qts));
     check_no_word(b);
     check_no_word(a);
+    return hart;
 }
 
 /* Goes on by itself when the first guest is gone. */
@@ -89,6 +104,41 @@ static void test_freed(void)
     AIAWatched a, b;
 
     start(&a, &b);
+    aia_watched_quit(&a);
+    aia_tick_wait(b.qts, &second, 5);
+    aia_watched_quit(&b);
+}
+
+/* A wait long after another of the same hart is told as the first was. */
+static void test_again(void)
+{
+    int thread[AIA_MAX_HARTS];
+    AIAWatched a, b;
+    int64_t over;
+    int hart;
+
+    if (get_nprocs() < 2 || !aia_harts_may_move()) {
+        g_test_skip("harts have but one CPU to run on");
+        return;
+    }
+    hart = start(&a, &b);
+    aia_watched_quit(&a);
+    aia_tick_wait(b.qts, &second, 5);
+    over = g_get_monotonic_time() + OVER_S * G_USEC_PER_SEC;
+    while (g_get_monotonic_time() < over) {
+        aia_tick_wait(b.qts, &second, 5);
+    }
+    aia_bind_harts(b.qts, &second, CPU_1);
+    aia_tick_wait(b.qts, &second, 5);
+    start_first(&a);
+    aia_hart_threads(b.qts, &second, thread);
+    for (int i = 0; i < second.harts; i++) {
+        aia_bind_thread(thread[i], i == hart ? CPU_1 : CPU_0);
+    }
+    aia_tick_wait(b.qts, &second, 5);
+    check_no_word(&b);
+    aia_bind_thread(thread[hart], CPU_0);
+    g_assert_cmpint(wait_for_word(&b, &second, CPU_0), ==, hart);
     aia_watched_quit(&a);
     aia_tick_wait(b.qts, &second, 5);
     aia_watched_quit(&b);
@@ -219,6 +269,7 @@ static void test_all_cpus(void)
 void aia_add_no_file_tests(void)
 {
     qtest_add_func("riscv-aia/no-file/freed", test_freed);
+    qtest_add_func("riscv-aia/no-file/again", test_again);
     qtest_add_func("riscv-aia/no-file/other-cpu", test_other_cpu);
     qtest_add_func("riscv-aia/no-file/migrate", test_migrate);
     qtest_add_func("riscv-aia/no-file/all-cpus", test_all_cpus);
