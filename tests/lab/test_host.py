@@ -216,16 +216,17 @@ class HostTest(unittest.TestCase):
                     env=env, text=True, stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE, stderr=err))
             self.addCleanup(self.interrupt, hosts[-1])
-        said = {h: [h.stdout.readline()] for h in hosts}
+        for i, h in enumerate(hosts, 1):
+            lines = [h.stdout.readline() for _ in range(6)]
+            with open(self.path(f'err{i}')) as err:
+                words = err.read()
+            self.assertEqual(lines, [f'{what} {i}\n'
+                                     for what in ('from', 'file of')
+                                     for i in (1, 2, 3)], words)
+            self.assertIn('booting', words.splitlines()[0])
         r = self.host('--lan', lan, '--index', '1', '--', 'true')
         self.assertEqual(r.returncode, 125)
         self.assertIn('index 1 already', r.stderr)
-        for i, h in enumerate(hosts, 1):
-            said[h] += [h.stdout.readline() for _ in range(5)]
-            with open(self.path(f'err{i}')) as err:
-                self.assertEqual(said[h], [f'{what} {i}\n'
-                                           for what in ('from', 'file of')
-                                           for i in (1, 2, 3)], err.read())
         for h in hosts:
             self.assertEqual(self.interrupt(h), 130)
 

@@ -237,9 +237,11 @@ class BothWays(Libvirt):
         here.virsh('dumpxml --migratable guest | sed '
                    f's,{here.host.emulator},{stock.strip()}, '
                    '>/share/stock.xml')
-        # What the source says depends on what it notices first.
+        # Which of them depends on what the source notices first.
         self.is_refused(here, there, '--xml /share/stock.xml',
-                        "(?s)'migration out' failed.*load of migration failed")
+                        '(?s)(destination cannot load the guest|reset by peer|'
+                        "destination's messages say why)"
+                        '.*load of migration failed')
         self.assertIn('Unknown savevm section', there.log())
 
     def breaks(self, what, mend):

@@ -64,6 +64,8 @@ class Matrix:
                     self.known(name, keys, self.KEYS)
                 for keys in test.get('on-one-kernel', []):
                     self.known(name, keys, self.ONE_KERNEL_KEYS)
+                if isinstance(test.get('parts'), list):
+                    test['parts'] = {p: shlex.quote(p) for p in test['parts']}
                 self.entries.append({'suite': suite, 'name': name,
                                      'case': '{case}', **default, **test})
 
@@ -94,12 +96,9 @@ class Matrix:
             return [(f'.{i // size + 1}', shlex.join(names[i:i + size]))
                     for i in range(0, len(names), size)]
         if form == 'long' and 'parts' in e:
-            parts = e['parts']
-            if isinstance(parts, list):
-                parts = {p: [p] for p in parts}
             return [('.' + name,
                      part if isinstance(part, str) else shlex.join(part))
-                    for name, part in parts.items()]
+                    for name, part in e['parts'].items()]
         return [('', ' '.join([e.get('part', ''), *(
             f'--not {shlex.quote(c)}'
             for c in self.only_on_others(e, kernel))]))]
@@ -167,9 +166,8 @@ def table(head, rows):
 
 def groups_of(e):
     """The parts that are groups of cases, by name."""
-    parts = e.get('parts')
-    return {name: cases for name, cases in parts.items()
-            if isinstance(cases, list)} if isinstance(parts, dict) else {}
+    return {name: cases for name, cases in e.get('parts', {}).items()
+            if isinstance(cases, list)}
 
 
 def docs(matrix):
