@@ -9,7 +9,6 @@
 
 #include "qemu/osdep.h"
 #include <sys/ioctl.h>
-#include <sys/sysinfo.h>
 #include <linux/kvm.h>
 #include "migration/migration-qmp.h"
 #include "faults.h"
@@ -163,8 +162,7 @@ static void test_save_enters(void)
     AIAWatched w;
     AIAFiles f;
 
-    if (get_nprocs() < 2) {
-        g_test_skip("needs a second CPU");
+    if (!aia_needs_two_cpus()) {
         return;
     }
     aia_files_init(&f);
@@ -297,8 +295,7 @@ static void test_load(void)
 /* The destination's harts are bound to a CPU that has no file left. */
 static void test_load_lends(void)
 {
-    if (get_nprocs() < 2) {
-        g_test_skip("needs a second CPU");
+    if (!aia_needs_two_cpus()) {
         return;
     }
     load(CPU_1);

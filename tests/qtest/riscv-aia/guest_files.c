@@ -9,7 +9,6 @@
  */
 
 #include "qemu/osdep.h"
-#include <sys/sysinfo.h>
 #include "migration/migration-qmp.h"
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
@@ -119,15 +118,6 @@ static void check_cpus(AIAWatched *w, unsigned hart, uint64_t cpus)
     g_assert_cmphex(aia_thread_cpus(thread[hart]), ==, cpus);
 }
 
-static bool needs_two_cpus(void)
-{
-    if (get_nprocs() < 2) {
-        g_test_skip("this host has but one CPU");
-        return false;
-    }
-    return true;
-}
-
 /*
  * A second save in a row, of the devices alone, holds the same: the first has
  * left the harts with files.
@@ -162,7 +152,7 @@ static void with_few(const char *more, void (*check)(AIAWatched *w))
     QTestState *other;
     AIAWatched w;
 
-    if (!needs_two_cpus()) {
+    if (!aia_needs_two_cpus()) {
         return;
     }
     other = aia_take_files();
@@ -328,7 +318,7 @@ static void test_many(void)
     AIAWatched w;
     AIAFiles f;
 
-    if (!needs_two_cpus()) {
+    if (!aia_needs_two_cpus()) {
         return;
     }
     aia_files_init(&f);
@@ -404,7 +394,7 @@ static void test_load(void)
     AIAWatched from;
     AIAFiles f;
 
-    if (!needs_two_cpus()) {
+    if (!aia_needs_two_cpus()) {
         return;
     }
     aia_files_init(&f);

@@ -6,9 +6,19 @@
 
 #include "qemu/osdep.h"
 #include <sched.h>
+#include <sys/sysinfo.h>
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
 #include "threads.h"
+
+bool aia_needs_two_cpus(void)
+{
+    if (get_nprocs() < 2) {
+        g_test_skip("this host has but one CPU");
+        return false;
+    }
+    return true;
+}
 
 void aia_hart_threads(QTestState *qts, const AIACase *c, int *thread)
 {

@@ -13,6 +13,9 @@
 #define CPU_0 1
 #define CPU_1 2
 
+/* Skips the test, and returns false, where the host has but one. */
+bool aia_needs_two_cpus(void);
+
 /* Of each hart, by its index */
 void aia_hart_threads(QTestState *qts, const AIACase *c, int *thread);
 
