@@ -285,10 +285,16 @@ RISCVAIAModel *riscv_aia_model_new(const RISCVAIAModelShape *shape)
     return m;
 }
 
+/* Of a file's address: the page, the guest file and the hart */
+static uint32_t low_bits(const RISCVAIAModel *m)
+{
+    return PAGE_BITS + m->guest_bits + m->hart_bits;
+}
+
 /* The bits of a file's address in which those of an AIA may differ */
 static uint64_t index_mask(const RISCVAIAModel *m)
 {
-    return MAKE_64BIT_MASK(0, PAGE_BITS + m->guest_bits + m->hart_bits) |
+    return MAKE_64BIT_MASK(0, low_bits(m)) |
            (m->group_bits ? MAKE_64BIT_MASK(m->group_shift, m->group_bits) : 0);
 }
 
@@ -319,6 +325,9 @@ int riscv_aia_model_init(RISCVAIAModel *m)
     /* Each source must be able to have an identity of its own. */
     if (m->shape.num_sources > m->shape.num_ids ||
         (m->shape.num_sources && m->aplic_addr == UNDEFINED_ADDR)) {
+        return -EINVAL;
+    }
+    if (m->shape.apart && m->group_bits && m->group_shift < low_bits(m)) {
         return -EINVAL;
     }
     for (uint32_t hart = 0; hart < m->shape.num_harts; hart++) {

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Behaves as KVM_DEV_TYPE_RISCV_AIA of Linux 6.12 and 7.2 does when it is
+ * Behaves as KVM_DEV_TYPE_RISCV_AIA of Linux 6.12, 7.2 and 7.3 does when it is
  * reached through its attributes, KVM_IRQ_LINE and KVM_SIGNAL_MSI, where it
  * departs from the specification too; test-model.c holds it against them.  All
  * state is open to the tests, which compare it and put it as they need it.
@@ -57,6 +57,8 @@ enum {
  * @mode: a RISCVAIAModelMode
  * @narrow: software files have the fault of kernels up to 7.2 at least: access
  *     is 32 bits wide
+ * @apart: the kernel initializes no AIA whose group bits overlap those of harts
+ *     and guest files (Linux 7.3)
  * @guest_files: hardware files that are free, on each CPU of the host
  * @no_guest_files: the host has none at all, whoever might own them, and takes
  *     no mode that would use them
@@ -69,6 +71,7 @@ typedef struct RISCVAIAModelShape {
     uint32_t num_harts;
     uint32_t mode;
     bool narrow;
+    bool apart;
     uint32_t guest_files;
     bool no_guest_files;
     uint32_t max_ids;

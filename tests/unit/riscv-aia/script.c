@@ -32,8 +32,13 @@ static int set_config(VM *vm, uint64_t attr, uint64_t val)
     return vm_set_attr(vm, RISCV_AIA_MODEL_CONFIG, attr, val);
 }
 
-/* One hart, configured and initialized, to try something on */
-static VM *new_simple_vm(uint32_t mode)
+static int init(VM *vm)
+{
+    return vm_set_attr(vm, RISCV_AIA_MODEL_CTRL, 0, 0);
+}
+
+/* One hart, configured, to try something on */
+static VM *new_configured_vm(uint32_t mode)
 {
     VM *vm = vm_new(1);
 
@@ -41,8 +46,30 @@ static VM *new_simple_vm(uint32_t mode)
     g_assert_cmpint(set_config(vm, RISCV_AIA_MODEL_IDS, 63), ==, 0);
     g_assert_cmpint(vm_set_attr(vm, RISCV_AIA_MODEL_ADDR, 1, IMSIC_ADDR), ==,
                     0);
-    g_assert_cmpint(vm_set_attr(vm, RISCV_AIA_MODEL_CTRL, 0, 0), ==, 0);
     return vm;
+}
+
+/* The same, initialized */
+static VM *new_simple_vm(uint32_t mode)
+{
+    VM *vm = new_configured_vm(mode);
+
+    g_assert_cmpint(init(vm), ==, 0);
+    return vm;
+}
+
+/* Whether the kernel minds a bit of the group that is one of the hart, too */
+static bool wants_bits_apart(void)
+{
+    VM *vm = new_configured_vm(RISCV_AIA_MODEL_EMUL);
+    bool apart;
+
+    g_assert_cmpint(set_config(vm, RISCV_AIA_MODEL_GROUP_BITS, 1), ==, 0);
+    g_assert_cmpint(set_config(vm, RISCV_AIA_MODEL_GROUP_SHIFT, 24), ==, 0);
+    g_assert_cmpint(set_config(vm, RISCV_AIA_MODEL_HART_BITS, 13), ==, 0);
+    apart = init(vm) < 0;
+    vm_free(vm);
+    return apart;
 }
 
 /*
@@ -75,6 +102,7 @@ void probe_host(void)
     vm_get_attr(vm, RISCV_AIA_MODEL_IMSIC, AIA_IMSIC_EIE(0), &val);
     host.narrow = val != BIT_ULL(32);
     vm_free(vm);
+    host.apart = wants_bits_apart();
 
     vm = vm_new(1);
     for (ids = AIA_IMSIC_MAX_IDS; ids > 63; ids -= 64) {
@@ -94,9 +122,10 @@ void probe_host(void)
 
         host.guest_files[cpu] = take_files(owners, cpu, UINT32_MAX);
     }
-    printf("# software files are %d bits wide; at most %u identities; %u and "
-           "%u guest files\n", host.narrow ? 32 : 64, host.max_ids,
-           host.guest_files[0], host.guest_files[1]);
+    printf("# software files are %d bits wide; group bits %s overlap; at most "
+           "%u identities; %u and %u guest files\n", host.narrow ? 32 : 64,
+           host.apart ? "may not" : "may", host.max_ids, host.guest_files[0],
+           host.guest_files[1]);
 }
 
 /*
@@ -529,6 +558,7 @@ Script *script_new(const Shape *shape, uint32_t mode, uint32_t seed)
     RISCVAIAModelShape model_shape = {
         .num_harts = shape->num_harts,
         .narrow = host.narrow,
+        .apart = host.apart,
         .no_guest_files = host.no_guest_files,
         .max_ids = host.max_ids,
     };

@@ -26,6 +26,7 @@ extern const Shape shapes[NUM_SHAPES];
 /* What probes have found out about the host */
 typedef struct Host {
     bool narrow;
+    bool apart;
     bool no_guest_files;
     uint32_t max_ids;
     uint32_t guest_files[RISCV_AIA_MODEL_MAX_CPUS];

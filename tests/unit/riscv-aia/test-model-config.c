@@ -53,6 +53,23 @@ static void test_limits(void)
     }
 }
 
+/* The bits of groups right above those of harts, and overlapping them */
+static void test_group_bits(void)
+{
+    const Shape *shape = &shapes[4];
+
+    for (uint32_t overlap = 0; overlap <= 2; overlap++) {
+        g_autoptr(Script) s = script_new(shape, 0, 0);
+
+        play_config(s, RISCV_AIA_MODEL_EMUL);
+        play_set(s, RISCV_AIA_MODEL_CONFIG, RISCV_AIA_MODEL_HART_BITS,
+                 shape->group_shift - shape->guest_bits - 12 + overlap);
+        play_init(s);
+        g_assert_cmpint(s->model->initialized, ==, !(host.apart && overlap));
+        play_get_config(s);
+    }
+}
+
 /* Configurations that are wrong somewhere or not, and what comes of them */
 static void test_config(void)
 {
@@ -129,6 +146,7 @@ static void test_offsets(void)
 void add_config_tests(void)
 {
     g_test_add_func("/riscv-aia/kernel/limits", test_limits);
+    g_test_add_func("/riscv-aia/kernel/group-bits", test_group_bits);
     g_test_add_func("/riscv-aia/kernel/config", test_config);
     g_test_add_func("/riscv-aia/kernel/offsets", test_offsets);
 }
