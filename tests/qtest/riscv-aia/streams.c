@@ -221,15 +221,22 @@ static void flip(uint8_t *bytes, size_t from, size_t to)
 }
 
 /*
- * Which QEMU takes, and then aborts (docs/qemu-facts.md): a length of a block
- * of memory that is too much, a machine that was suspended before it was saved.
- * Nor would anything tell that a page of memory is not what it was.
+ * Where the bits of @section end that may be flipped.  What comes behind QEMU
+ * takes, and then aborts (docs/qemu-facts.md): a length of a block of memory
+ * that is too much, a machine that was suspended before it was saved, which
+ * comes in globalstate after a length and the name of the state.  Nor would
+ * anything tell that a page of memory is not what it was.
  */
-static bool is_trusted(const AIASection *section)
+static size_t end_of_flips(const AIASection *section)
 {
-    return g_str_equal(section->name, "ram") ||
-           g_str_equal(section->name, "fw_cfg") ||
-           g_str_equal(section->name, "globalstate");
+    if (g_str_equal(section->name, "ram") ||
+        g_str_equal(section->name, "fw_cfg")) {
+        return section->start;
+    }
+    if (g_str_equal(section->name, "globalstate")) {
+        return section->data + 4 + 32 + 1;
+    }
+    return section->end;
 }
 
 /*
@@ -240,6 +247,7 @@ static void change_anything(AIAStream *s)
 {
     unsigned j = g_rand_int_range(random_source, 0, s->num);
     unsigned i;
+    size_t end;
 
     do {
         i = g_rand_int_range(random_source, 0, s->num);
@@ -263,8 +271,9 @@ static void change_anything(AIAStream *s)
         flip(s->bytes, 0, 8);
         break;
     default:
-        if (!is_trusted(&s->sections[i])) {
-            flip(s->bytes, s->sections[i].start, s->sections[i].end);
+        end = end_of_flips(&s->sections[i]);
+        if (end > s->sections[i].start) {
+            flip(s->bytes, s->sections[i].start, end);
         }
         break;
     }
