@@ -191,6 +191,9 @@ static bool same_sections(const char *file_a, const char *file_b,
             keep_subsection(&pa, &la);
             keep_subsection(&pb, &lb);
         }
+        if (la != lb) {
+            g_test_message("%s is of %zu bytes, was of %zu", name, lb, la);
+        }
         g_assert_cmpuint(la, ==, lb);
         if (reset && g_str_equal(name, "cpu")) {
             forget_what_survives_reset(pa, la);
