@@ -362,9 +362,10 @@ def tested(builddir, cache):
         f'{builddir}/*/tests/qtest/riscv-aia-migration-test',
         f'{builddir}/*/tests/unit/riscv-aia/test-riscv-aia-[a-z]*[a-z]',
         f'{builddir}/guests/*.elf', f'{builddir}/fuzz/aia-load',
-        'build-[0-9]*/riscv64/qemu-system-riscv64', 'Makefile', 'meson.build')
-    key.add_trees('configs', 'hw', 'include', 'migration', 'patches',
-                  'qapi', 'scripts', 'target', 'tests')
+        'build-[0-9]*/riscv64/qemu-system-riscv64', 'Makefile', 'README.md',
+        'configure', 'meson.build')
+    key.add_trees('configs', 'docs', 'hw', 'include', 'migration', 'patches',
+                  'qapi', 'scripts', 'series', 'target', 'tests')
     return str(key)
 
 
