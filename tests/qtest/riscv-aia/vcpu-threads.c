@@ -172,7 +172,10 @@ static void move_harts(const void *opaque, bool confined)
     w.fault->moves = true;
     w.fault->confines = confined;
     aia_watched_preload(&w, true);
+    /* A hart with the CSRs of before can keep QEMU waiting for it. */
+    alarm(2 * AIA_WAIT_S);
     test_regs(&c);
+    alarm(0);
     aia_watched_preload(&w, false);
     g_test_message("%u times", w.fault->moved);
     g_assert_cmpuint(w.fault->moved, >, 0);
