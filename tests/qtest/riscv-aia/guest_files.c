@@ -3,9 +3,10 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The guest is tests/guests/tick.c in auto mode, with more harts than there
- * are files where they run: some are in software files then, with identities
- * in upper halves, which kernels up to 7.2 can only read in a hardware file.
+ * The guest is tick.c or imsic.c of tests/guests in auto mode, with more harts
+ * than there are files where they run: some are in software files then, with
+ * identities in upper halves, which kernels up to 7.2 can only read and enable
+ * in a hardware file.
  */
 
 #include "qemu/osdep.h"
