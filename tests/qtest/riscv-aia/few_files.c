@@ -39,13 +39,6 @@ static void prepare(QTestState *qts, const AIACase *c)
     }
 }
 
-static void test_few_files(const void *opaque)
-{
-    if (aia_needs_two_cpus()) {
-        aia_test_check(opaque);
-    }
-}
-
 static void add(const AIAMove *move)
 {
     AIACase c = {
@@ -55,7 +48,7 @@ static void add(const AIAMove *move)
     g_autofree char *path = g_strdup_printf("riscv-aia/few-files/%s",
                                             move->name);
 
-    aia_add(path, &c, test_few_files);
+    aia_add(path, &c, aia_test_check_two_cpus);
 }
 
 void aia_add_few_files_tests(void)

@@ -442,13 +442,6 @@ static QTestState *move_crowded(QTestState *from, const AIACase *c)
     return to;
 }
 
-static void test_crowded(const void *opaque)
-{
-    if (aia_needs_two_cpus()) {
-        aia_test_check(opaque);
-    }
-}
-
 void aia_add_guest_file_tests(void)
 {
     static const AIAMove move = { "crowded", move_crowded };
@@ -463,5 +456,6 @@ void aia_add_guest_file_tests(void)
     qtest_add_func("riscv-aia/guest-files/late", test_late);
     qtest_add_func("riscv-aia/guest-files/load", test_load);
     qtest_add_func("riscv-aia/guest-files/many", test_many);
-    aia_add("riscv-aia/guest-files/crowded", &crowded, test_crowded);
+    aia_add("riscv-aia/guest-files/crowded", &crowded,
+            aia_test_check_two_cpus);
 }

@@ -20,6 +20,13 @@ bool aia_needs_two_cpus(void)
     return true;
 }
 
+void aia_test_check_two_cpus(const void *opaque)
+{
+    if (aia_needs_two_cpus()) {
+        aia_test_check(opaque);
+    }
+}
+
 void aia_hart_threads(QTestState *qts, const AIACase *c, int *thread)
 {
     QDict *rsp = qtest_qmp(qts, "{'execute': 'query-cpus-fast'}");

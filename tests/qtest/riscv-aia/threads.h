@@ -16,6 +16,9 @@
 /* Skips the test, and returns false, where the host has but one. */
 bool aia_needs_two_cpus(void);
 
+/* aia_test_check(), or skipped as above */
+void aia_test_check_two_cpus(const void *opaque);
+
 /* Of each hart, by its index */
 void aia_hart_threads(QTestState *qts, const AIACase *c, int *thread);
 
