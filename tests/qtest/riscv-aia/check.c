@@ -17,6 +17,7 @@
 #include "qemu/bswap.h"
 #include "migration/migration-qmp.h"
 #include "peer.h"
+#include "threads.h"
 
 /* What the guest told where it stands. */
 static CheckReport standing;
@@ -260,6 +261,7 @@ void aia_test_check(const void *opaque)
 static QTestState *move_file(QTestState *from, const AIACase *c)
 {
     bool driving = standing.asked == CHECK_ASK_MOVE_DRIVE;
+    QTestState *other = NULL;
     QTestState *to;
     AIAFiles f;
 
@@ -272,7 +274,13 @@ static QTestState *move_file(QTestState *from, const AIACase *c)
     qtest_quit(from);
     aia_check_told(f.a, (const CheckFiles *)standing.told);
 
+    if (c->move == &aia_move_crowded) {
+        other = aia_take_files();
+    }
     to = aia_start(c, c->to, "-S -incoming defer");
+    if (other) {
+        aia_bind_harts(to, c, CPU_1);
+    }
     aia_incoming(to, f.uri_a);
     wait_for_migration_complete(to);
     aia_save(to, f.uri_b);
@@ -280,12 +288,18 @@ static QTestState *move_file(QTestState *from, const AIACase *c)
     if (driving) {
         drive(to, EVEN);
     }
+    if (other) {
+        /* In software files the guest could not enable all identities. */
+        aia_bind_harts(to, c, CPU_0);
+        qtest_quit(other);
+    }
     aia_cont(to);
     aia_files_free(&f);
     return to;
 }
 
 static const AIAMove check_move_file = { "file", move_file };
+const AIAMove aia_move_crowded = { "crowded", move_file };
 
 /*
  * While the guest runs.  Wires that it asked for move while memory is being

@@ -96,6 +96,14 @@ extern const AIAMove aia_move_postcopy;
 /* Back to what the process was in before. */
 extern const AIAMove aia_move_snapshot;
 
+/*
+ * As aia_move_file, of a guest of aia_test_check(), to harts that get no file
+ * where they are bound to: the pending bits of upper halves come by MSIs to one
+ * that has none enabled, and what genmsi sends while it is loaded is cleared
+ * again.
+ */
+extern const AIAMove aia_move_crowded;
+
 /* All that lead into another process */
 extern const AIAMove *const aia_moves[];
 extern const int aia_num_moves;

@@ -413,41 +413,11 @@ static void test_load(void)
     aia_files_free(&f);
 }
 
-/*
- * To harts that get no file where they are bound to: the pending bits of upper
- * halves come by MSIs to one that has none enabled, and what genmsi sends while
- * it is loaded is cleared again.
- */
-static QTestState *move_crowded(QTestState *from, const AIACase *c)
-{
-    QTestState *other, *to;
-    AIAFiles f;
-
-    aia_files_init(&f);
-    aia_stop(from);
-    aia_save(from, f.uri_a);
-    qtest_quit(from);
-    other = aia_take_files();
-    to = aia_start(c, c->to, "-S -incoming defer");
-    aia_bind_harts(to, c, CPU_1);
-    aia_incoming(to, f.uri_a);
-    wait_for_migration_complete(to);
-    aia_save(to, f.uri_b);
-    aia_compare_streams(c, f.a, f.b);
-    /* In software files the guest could not enable all identities. */
-    aia_bind_harts(to, c, CPU_0);
-    qtest_quit(other);
-    aia_cont(to);
-    aia_files_free(&f);
-    return to;
-}
-
 void aia_add_guest_file_tests(void)
 {
-    static const AIAMove move = { "crowded", move_crowded };
     static const AIACase crowded = {
-        .move = &move, .guest = "imsic", .from = "auto", .to = "auto",
-        .irqchip = "on", .harts = 4, .arg = { 3, 2 },
+        .move = &aia_move_crowded, .guest = "imsic", .from = "auto",
+        .to = "auto", .irqchip = "on", .harts = 4, .arg = { 3, 2 },
     };
 
     qtest_add_func("riscv-aia/guest-files/bound", test_bound);
