@@ -69,8 +69,26 @@ class SeriesTest(Scratch):
         run('git', 'init', '-q', str(work), check=True)
         run(*git, 'add', '-A', check=True)
         run(*git, 'commit', '-q', '-m', 'QEMU', check=True)
-        done = run(*git, 'am', '-q', *map(str, patches))
-        self.assertEqual(done.returncode, 0, done.stdout)
+        for patch in patches:
+            done = run(*git, 'am', '-q', str(patch))
+            self.assertEqual(done.returncode, 0, done.stdout)
+            self.check_named(tree, work, patch.name)
+
+    def check_named(self, tree, work, at):
+        """What the files name of this checkout is in the series, too."""
+        for path in sorted(work.rglob('*')):
+            if path.suffix in ('.c', '.h'):
+                pattern = '^#include "(.*)"'
+            elif path.name == 'meson.build':
+                pattern = r"'([^']*\.c)'"
+            else:
+                continue
+            where = path.parent.relative_to(work)
+            for name in re.findall(pattern, path.read_text(), re.M):
+                for to in (where / name, 'include/' + name, name):
+                    if (TOP / to).is_file() and not (tree / to).exists():
+                        self.assertTrue((work / to).exists(),
+                                        f'{at}: {where / path.name}: {name}')
 
     def test_own_left_out(self):
         """No workaround, and no word of the fork"""
