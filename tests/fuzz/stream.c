@@ -59,9 +59,14 @@ bool load_state(QEMUFile *f, const VMStateDescription *vmsd, void *opaque)
 
 void save_state(QEMUFile *f, const VMStateDescription *vmsd, void *opaque)
 {
-    g_assert_cmpint(vmstate_save_state_v(f, vmsd, opaque, NULL,
-                                         vmsd->version_id, &error_abort),
-                    ==, 0);
+    int ret;
+
+#if QEMU_SINCE(10, 2)
+    ret = vmstate_save_state(f, vmsd, opaque, NULL, &error_abort);
+#else
+    ret = vmstate_save_state(f, vmsd, opaque, NULL);
+#endif
+    g_assert_cmpint(ret, ==, 0);
     g_assert_cmpint(qemu_fflush(f), ==, 0);
 }
 

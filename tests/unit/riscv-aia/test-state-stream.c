@@ -21,10 +21,14 @@ static GByteArray *write_state(const VMStateDescription *vmsd, void *opaque)
     QIOChannelBuffer *buffer = qio_channel_buffer_new(0);
     QEMUFile *f = qemu_file_new_output(QIO_CHANNEL(buffer));
     GByteArray *data = g_byte_array_new();
+    int ret;
 
-    g_assert_cmpint(vmstate_save_state_v(f, vmsd, opaque, NULL,
-                                         vmsd->version_id, &error_abort),
-                    ==, 0);
+#if QEMU_SINCE(10, 2)
+    ret = vmstate_save_state(f, vmsd, opaque, NULL, &error_abort);
+#else
+    ret = vmstate_save_state(f, vmsd, opaque, NULL);
+#endif
+    g_assert_cmpint(ret, ==, 0);
     g_assert_cmpint(qemu_fflush(f), ==, 0);
     g_byte_array_append(data, buffer->data, buffer->usage);
     qemu_fclose(f);
