@@ -42,7 +42,7 @@ static const VMStateDescription vmstate_imsic = {
     .version_id = 2,
     .minimum_version_id = 2,
     .fields = (const VMStateField[]) {
-        VMSTATE_UINT32_EQUAL(hartid, IMSIC, "The hart ids must be the same."),
+        RISCV_VMSTATE_EQUAL(hartid, IMSIC, "The hart ids must be the same."),
         VMSTATE_STRUCT(regs, IMSIC, 2, vmstate_riscv_imsic_regs,
                        RISCVIMSICRegs),
         VMSTATE_END_OF_LIST()
