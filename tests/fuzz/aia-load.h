@@ -47,7 +47,6 @@ extern unsigned int num_messages;
 QEMUFile *open_file(QIOChannelBuffer **buffer, const Input *in);
 
 bool load_state(QEMUFile *f, const VMStateDescription *vmsd, void *opaque);
-void save_state(QEMUFile *f, const VMStateDescription *vmsd, void *opaque);
 
 /*
  * Reads a section and the footer that savevm.c would look for.  If @in is given

@@ -6,6 +6,7 @@
 
 #include "qemu/osdep.h"
 #include "aia-load.h"
+#include "tests/unit/riscv-aia/stream.h"
 #include "migration/refused.h"
 #include "qapi/error.h"
 #include "qemu/bswap.h"
@@ -222,7 +223,7 @@ void load_shape(const Header *h, QEMUFile *f, const Input *in)
     state.ours = shape;
     state.ops = &shape_ops;
     riscv_aia_shape_register(&state);
-    save_state(ours, vmstate_shape, shape_opaque);
+    save_vmstate(ours, vmstate_shape, shape_opaque);
 
     num_messages = 0;
     if (load_state(f, vmstate_shape, shape_opaque)) {

@@ -9,7 +9,7 @@
 #include "../migration/savevm.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
-#include "qemu/since.h"
+#include "tests/unit/riscv-aia/stream.h"
 
 #define FOOTER          QEMU_VM_SECTION_FOOTER
 
@@ -45,29 +45,11 @@ QEMUFile *open_file(QIOChannelBuffer **buffer, const Input *in)
 bool load_state(QEMUFile *f, const VMStateDescription *vmsd, void *opaque)
 {
     Error *err = NULL;
-    int ret;
+    int ret = load_vmstate(f, vmsd, opaque, &err);
 
-#if QEMU_SINCE(10, 2)
-    ret = vmstate_load_state(f, vmsd, opaque, vmsd->version_id, &err);
-#else
-    ret = vmstate_load_state(f, vmsd, opaque, vmsd->version_id);
-#endif
     num_messages += err != NULL;
     error_free(err);
     return ret == 0;
-}
-
-void save_state(QEMUFile *f, const VMStateDescription *vmsd, void *opaque)
-{
-    int ret;
-
-#if QEMU_SINCE(10, 2)
-    ret = vmstate_save_state(f, vmsd, opaque, NULL, &error_abort);
-#else
-    ret = vmstate_save_state(f, vmsd, opaque, NULL);
-#endif
-    g_assert_cmpint(ret, ==, 0);
-    g_assert_cmpint(qemu_fflush(f), ==, 0);
 }
 
 /* What is left of the input begins with @vmsd, which saves it the same. */
@@ -76,7 +58,7 @@ static void take_saved(Input *in, const VMStateDescription *vmsd, void *opaque)
     QIOChannelBuffer *buffer;
     QEMUFile *f = open_file(&buffer, NULL);
 
-    save_state(f, vmsd, opaque);
+    save_vmstate(f, vmsd, opaque);
     g_assert_cmpuint(buffer->usage, <, in->size);
     g_assert(!memcmp(buffer->data, in->data, buffer->usage));
     in->data += buffer->usage + 1;
@@ -103,7 +85,7 @@ void pass_state(const VMStateDescription *vmsd, void *from, void *to)
     g_autofree uint8_t *data = NULL;
     Input in;
 
-    save_state(f, vmsd, from);
+    save_vmstate(f, vmsd, from);
     data = g_memdup2(buffer->data, buffer->usage);
     in = (Input) { data, buffer->usage };
     qemu_fclose(f);

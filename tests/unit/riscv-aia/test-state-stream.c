@@ -6,8 +6,7 @@
 
 #include "qemu/osdep.h"
 #include "io/channel-buffer.h"
-#include "../migration/qemu-file.h"
-#include "qemu/since.h"
+#include "stream.h"
 #include "test-state.h"
 
 /* What follows a section */
@@ -21,15 +20,8 @@ static GByteArray *write_state(const VMStateDescription *vmsd, void *opaque)
     QIOChannelBuffer *buffer = qio_channel_buffer_new(0);
     QEMUFile *f = qemu_file_new_output(QIO_CHANNEL(buffer));
     GByteArray *data = g_byte_array_new();
-    int ret;
 
-#if QEMU_SINCE(10, 2)
-    ret = vmstate_save_state(f, vmsd, opaque, NULL, &error_abort);
-#else
-    ret = vmstate_save_state(f, vmsd, opaque, NULL);
-#endif
-    g_assert_cmpint(ret, ==, 0);
-    g_assert_cmpint(qemu_fflush(f), ==, 0);
+    save_vmstate(f, vmsd, opaque);
     g_byte_array_append(data, buffer->data, buffer->usage);
     qemu_fclose(f);
     object_unref(OBJECT(buffer));
@@ -41,6 +33,7 @@ static bool read_state(const VMStateDescription *vmsd, void *opaque,
                        const GByteArray *data)
 {
     QIOChannelBuffer *buffer = qio_channel_buffer_new(data->len + 1);
+    Error *err = NULL;
     QEMUFile *f;
     int ret;
 
@@ -48,14 +41,8 @@ static bool read_state(const VMStateDescription *vmsd, void *opaque,
     buffer->data[data->len] = FOOTER;
     buffer->usage = data->len + 1;
     f = qemu_file_new_input(QIO_CHANNEL(buffer));
-#if QEMU_SINCE(10, 2)
-    Error *err = NULL;
-
-    ret = vmstate_load_state(f, vmsd, opaque, vmsd->version_id, &err);
+    ret = load_vmstate(f, vmsd, opaque, &err);
     error_free(err);
-#else
-    ret = vmstate_load_state(f, vmsd, opaque, vmsd->version_id);
-#endif
     g_assert(ret || qemu_get_byte(f) == FOOTER);
     qemu_fclose(f);
     object_unref(OBJECT(buffer));
