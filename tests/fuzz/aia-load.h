@@ -8,9 +8,8 @@
 #define TESTS_FUZZ_AIA_LOAD_H
 
 #include "io/channel-buffer.h"
-#include "migration/vmstate.h"
-#include "../migration/qemu-file.h"
 #include "target/riscv/kvm/vcpu-state.h"
+#include "tests/unit/riscv-aia/stream.h"
 
 /* Which sections follow */
 #define WITH_APLIC      BIT(0)

@@ -6,7 +6,6 @@
 
 #include "qemu/osdep.h"
 #include "aia-load.h"
-#include "tests/unit/riscv-aia/stream.h"
 #include "migration/refused.h"
 #include "qapi/error.h"
 #include "qemu/bswap.h"

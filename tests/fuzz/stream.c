@@ -9,7 +9,6 @@
 #include "../migration/savevm.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
-#include "tests/unit/riscv-aia/stream.h"
 
 #define FOOTER          QEMU_VM_SECTION_FOOTER
 
