@@ -72,23 +72,23 @@ class SeriesTest(Scratch):
         for patch in patches:
             done = run(*git, 'am', '-q', str(patch))
             self.assertEqual(done.returncode, 0, done.stdout)
-            self.check_named(tree, work, patch.name)
+            self.check_named(tree, work, patch)
 
-    def check_named(self, tree, work, at):
-        """What the files name of this checkout is in the series, too."""
-        for path in sorted(work.rglob('*')):
+    def check_named(self, tree, work, patch):
+        """What its files name of this checkout is in the series, too."""
+        changed = re.findall(r'^\+\+\+ b/(.*)', patch.read_text(), re.M)
+        for path in map(pathlib.Path, changed):
             if path.suffix in ('.c', '.h'):
                 pattern = '^#include "(.*)"'
             elif path.name == 'meson.build':
                 pattern = r"'([^']*\.c)'"
             else:
                 continue
-            where = path.parent.relative_to(work)
-            for name in re.findall(pattern, path.read_text(), re.M):
-                for to in (where / name, 'include/' + name, name):
+            for name in re.findall(pattern, (work / path).read_text(), re.M):
+                for to in (path.parent / name, 'include/' + name, name):
                     if (TOP / to).is_file() and not (tree / to).exists():
                         self.assertTrue((work / to).exists(),
-                                        f'{at}: {where / path.name}: {name}')
+                                        f'{patch.name}: {path}: {name}')
 
     def test_own_left_out(self):
         """No workaround, and no word of the fork"""
